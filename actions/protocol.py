@@ -1,0 +1,53 @@
+"""The contract of an action.
+
+The runner calls `run` once per attempt of one step, never twice at once for the same key, and may call it again with the same
+key after a crash between the effect and its record: an action overwrites or names its effect by the key. The action owns nothing
+it is given. It returns an `Outcome`; DONE, SKIPPED, SUPPRESSED and UNMAPPED are final, FAILED is retried until the step expires,
+DEAD is final at once. An exception of the `Temporary` family counts as FAILED, `Permanent` and `Malformed` as DEAD; anything else
+is our own fault and parks the message.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Protocol
+
+from mail.headers import HeaderView, parse_header
+from mail.message import without_spans
+from mail.outcome import Outcome
+from mail.receipt import Receipt
+from rules.step import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One attempt. `raw` is the message as it came; `prepended` are the fields that stand above it for this step.
+
+    `parameters` are the step's, with `${NAME}` resolved. `now` is this attempt's time; `attempt` counts from 1.
+    """
+
+    step: Step
+    receipt: Receipt
+    raw: bytes
+    prepended: bytes
+    parameters: dict[str, Any]
+    now: datetime
+    attempt: int = 1
+
+    @cached_property
+    def content(self) -> bytes:
+        """The message as rules and actions see it: our fields on top, forged ones gone, all other bytes as they came."""
+        return self.prepended + without_spans(self.raw, self.receipt.cut)
+
+    @cached_property
+    def header(self) -> HeaderView:
+        return parse_header(self.prepended + without_spans(self.receipt.header, self.receipt.cut))
+
+
+class Action(Protocol):
+    async def run(self, context: Context) -> Outcome: ...
+
+
+Prepend = Callable[[Receipt, Step], bytes]
+"""Builds the fields that stand above the message for a step (Return-Path … X-SES-RECEIPT, then the added ones)."""

@@ -1,0 +1,1 @@
+"""Mail from strangers: admission, judgement and the one commit before 250."""

@@ -1,0 +1,112 @@
+"""A view of a header section that knows where each field stands and never writes one again.
+
+*Standards.* RFC 5322 §2.2 (fields, folding), §3.6.8 (field names), RFC 6532 (UTF-8 values).
+*Trust.* Hostile bytes; nothing here raises for them. A line that is no field is kept as a field with the name "".
+*Failure.* `Misuse`, and only from `header_field`, when a caller would write a line break or NUL into a field.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mail.errors import Misuse
+
+FOLD_AT = 78  # RFC 5322 §2.1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One header field. `raw` are its bytes as on the wire with the final CRLF; `raw` is `message[start:end]`."""
+
+    name: str
+    raw: bytes
+    start: int
+    end: int
+
+    @property
+    def value(self) -> bytes:
+        """What stands behind the colon, still folded, without the final CRLF."""
+        body = self.raw.partition(b":")[2] if self.name else self.raw
+        return body.removesuffix(b"\r\n")
+
+    @property
+    def text(self) -> str:
+        """The value unfolded (each CRLF + white space becomes one space) and trimmed; UTF-8, else ISO-8859-1."""
+        return unfold(self.value)
+
+
+def unfold(value: bytes) -> str:
+    if b"\r\n" in value:
+        value = b" ".join(
+            line if number == 0 else line.lstrip(b" \t") for number, line in enumerate(value.split(b"\r\n"))
+        )
+    value = value.strip(b" \t\r\n")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+class HeaderView:
+    """The fields of one header section, in order, by name and by position."""
+
+    def __init__(self, fields: tuple[Field, ...], body_start: int) -> None:
+        self.fields = fields
+        self.body_start = body_start  # the octet behind the blank line; len(message) where there is none
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Field]]:
+        named: dict[str, list[Field]] = {}
+        for field in self.fields:
+            named.setdefault(field.name.lower(), []).append(field)
+        return named
+
+    def all(self, name: str) -> list[Field]:
+        """Every field of this name, top first."""
+        return self._by_name.get(name.lower(), [])
+
+    def first(self, name: str) -> Field | None:
+        found = self._by_name.get(name.lower())
+        return found[0] if found else None
+
+    def text(self, name: str) -> str | None:
+        """The unfolded text of the first field of this name."""
+        field = self.first(name)
+        return None if field is None else field.text
+
+
+def parse_header(raw: bytes) -> HeaderView:
+    """Split a message, or its header section alone, at its fields. Never raises."""
+    if raw.startswith(b"\r\n"):
+        return HeaderView((), 2)
+    end = raw.find(b"\r\n\r\n")
+    head, body_start = (raw, len(raw)) if end < 0 else (raw[: end + 2], end + 4)
+    fields: list[Field] = []
+    start = position = 0
+    while position < len(head):
+        line_end = head.find(b"\r\n", position)
+        position = len(head) if line_end < 0 else line_end + 2
+        if head[position : position + 1] in (b" ", b"\t"):
+            continue
+        fields.append(_field(head, start, position))
+        start = position
+    return HeaderView(tuple(fields), body_start)
+
+
+def _field(head: bytes, start: int, end: int) -> Field:
+    raw = head[start:end]
+    name = raw[: raw.find(b":")].rstrip(b" \t") if b":" in raw else b""
+    # RFC 5322 §3.6.8: printable ASCII; anything else is a line that no reader agrees about.
+    valid = bool(name) and name.isascii() and all(33 <= octet <= 126 for octet in name)
+    return Field(name=name.decode("ascii") if valid else "", raw=raw, start=start, end=end)
+
+
+def header_field(name: str, value: str) -> bytes:
+    """One field as bytes, unfolded; the only place that joins a name and a value.
+
+    Raises `Misuse` for a line break or NUL in either, and for a name that RFC 5322 §3.6.8 does not allow.
+    """
+    if not name or any(not 33 <= ord(character) <= 126 or character == ":" for character in name):
+        raise Misuse("not a header field name")
+    if any(character in value for character in "\r\n\0"):
+        raise Misuse("line break or NUL in a header value")
+    return f"{name}: {value}\r\n".encode()

@@ -1,0 +1,47 @@
+"""The message id: SES's form, with our order inside (semantics.md §6, SES: message id).
+
+40 characters of lower-case base32hex: 25 bytes, of which 6 are UTC milliseconds, 1 the shard, 17 random, and the last 0x01.
+Ids sort by time of receipt, and an id alone says which shard to open.
+"""
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+
+from mail.errors import Malformed
+
+_SHAPE = re.compile(r"[0-9a-v]{39}1\Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def message_id(received_at: datetime, shard: int, entropy: bytes) -> str:
+    """An id from its parts; `entropy` is 17 bytes from `secrets.token_bytes`."""
+    milliseconds = (received_at - _EPOCH) // timedelta(milliseconds=1)
+    packed = milliseconds.to_bytes(6, "big") + bytes((shard,)) + entropy + b"\x01"
+    return base64.b32hexencode(packed).decode("ascii").lower()
+
+
+def message_id_of_file(raw: bytes, envelope: str, received_at: datetime) -> str:
+    """The id of a replayed file: derived from bytes and envelope by SHA-256, so that two runs agree (semantics.md §8)."""
+    digest = hashlib.sha256(len(raw).to_bytes(8, "big") + raw + envelope.encode()).digest()
+    return message_id(received_at, 255, digest[:17])
+
+
+def is_message_id(text: str) -> bool:
+    return _SHAPE.match(text) is not None
+
+
+def _unpack(text: str) -> bytes:
+    if not is_message_id(text):
+        raise Malformed("not a message id")
+    return base64.b32hexdecode(text.upper())
+
+
+def shard_of(text: str) -> int:
+    """The shard that holds this message; 255 is a replayed file."""
+    return _unpack(text)[6]
+
+
+def received_at_of(text: str) -> datetime:
+    return _EPOCH + timedelta(milliseconds=int.from_bytes(_unpack(text)[:6], "big"))

@@ -1,0 +1,99 @@
+"""The receipt: all that a rule may look at, and all that a replay needs (house: `Receipt` is the machine's complete input).
+
+It is stored with the message as JSON, apart from the header section (which is the message's own) and the DNS answers (which
+many messages share and which are stored once by digest).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+
+import msgspec
+
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.headers import HeaderView, parse_header
+from mail.message import Span, without_spans
+from mail.verdict import Verdicts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One DNS answer that a check used. `outcome` is records, none or temporary; `digest` names the answer's content."""
+
+    check: str
+    name: str
+    type: str
+    outcome: str
+    digest: str
+    ttl_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the checks were told (semantics.md §5). `answers` maps a digest to the records, each a JSON-able list of strings."""
+
+    queries: tuple[Query, ...] = ()
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scanner_replies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """One MIME part that has a file name or an attachment disposition; `octets` are of the decoded content."""
+
+    name: str
+    type: str
+    octets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """One received message, judged.
+
+    `size` and `digest` (SHA-256, hex) are of the bytes as they came. `header` is the header section as it came, with the blank
+    line that ends it; `cut` are the spans of fields that only we may write, which rules and actions do not see.
+    `rule_set` is the digest of the pinned rule book. `attachments` and `longest_line` (octets without CRLF) are None unless
+    the rule set asks. `dnsbl` are the names of the lists that list the client; `prepended_by` is our host name.
+    """
+
+    message_id: str
+    received_at: datetime
+    client: Client
+    envelope: Envelope
+    size: int
+    digest: str
+    verdicts: Verdicts
+    rule_set: str = ""
+    evidence: Evidence = Evidence()
+    header: bytes = b""
+    cut: tuple[Span, ...] = ()
+    attachments: tuple[Attachment, ...] | None = None
+    longest_line: int | None = None
+    dnsbl: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> HeaderView:
+        """The header section as rules and actions see it: forged fields are gone."""
+        return _view(without_spans(self.header, self.cut))
+
+
+@lru_cache(maxsize=256)
+def _view(header: bytes) -> HeaderView:
+    return parse_header(header)
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """The receipt as JSON without header section and DNS answers, which are stored beside it."""
+    bare = replace(receipt, header=b"", evidence=replace(receipt.evidence, answers={}))
+    return msgspec.json.encode(bare)
+
+
+_decoder = msgspec.json.Decoder(Receipt)
+
+
+def decode_receipt(data: bytes, header: bytes, answers: Mapping[str, tuple[str, ...]]) -> Receipt:
+    """The receipt as it was, from its three stored parts."""
+    bare = _decoder.decode(data)
+    return replace(bare, header=header, evidence=replace(bare.evidence, answers=answers))

@@ -1,0 +1,1 @@
+"""Receipt rules: pure decisions over a receipt. No socket, no disk, no clock."""

@@ -1,0 +1,84 @@
+"""What the rule machine says: the next step, and the trace that explains every rule, matched or not."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mail.address import Mailbox
+from mail.outcome import Outcome
+from mail.reply import Reply
+from rules.model import ActionSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One action to run now, for these recipients.
+
+    `position` counts the steps of the walk from 0. `scanned` says whether this rule sees spam and virus verdicts. `added` are the
+    header fields that add_header steps before this one put on top, oldest first.
+    """
+
+    message_id: str
+    evaluation: int
+    rule: str
+    index: int
+    position: int
+    spec: ActionSpec
+    recipients: tuple[Mailbox, ...]
+    scanned: bool = False
+    added: tuple[tuple[str, str], ...] = ()
+    on_failure: str = "continue"
+    ordered: bool = False
+
+    @property
+    def key(self) -> str:
+        """The idempotency key (semantics.md §4)."""
+        return f"{self.message_id}/{self.evaluation}/{self.rule}/{self.index}"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the walk must wait for this step's outcome, because it can change what follows (semantics.md §4)."""
+        if self.ordered or self.spec.type in ("add_header", "stop", "bounce", "drop"):
+            return True
+        return self.spec.type == "lambda" and self.spec.parameters.get("invocation_type") == "RequestResponse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionTrace:
+    """One condition as it was evaluated. `condition` is its YAML form on one line; `saw` the value; None: cannot tell."""
+
+    condition: str
+    saw: Any
+    result: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTrace:
+    """One rule's part in the decision. `reason` is a sentence; `recipients` are those that the rule took."""
+
+    name: str
+    matched: bool | None
+    reason: str
+    conditions: tuple[ConditionTrace, ...] = ()
+    recipients: tuple[Mailbox, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTrace:
+    """One step of the walk with its outcome."""
+
+    step: Step
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disposition:
+    """What to answer at the end of DATA (semantics.md §3).
+
+    `kind` is accept, reject (every recipient is bounced on every path; `runs_on` says whether other steps remain to be run),
+    defer (4xx, no job), or unhandled-reject; `reply` is set unless `kind` is accept; `rule` names the deciding rule.
+    """
+
+    kind: str
+    reply: Reply | None = None
+    rule: str = ""
+    runs_on: bool = True

@@ -1,0 +1,1 @@
+"""The wire: a sans-IO session machine, the server over it, the listener."""

@@ -1,0 +1,45 @@
+"""What the SMTP server asks of whoever takes the mail: a session per connection, and a reply to each command.
+
+The server owns syntax, order and limits; the backend owns meaning. A method answers a `Reply` and raises nothing that is
+expected; whatever it raises becomes 451 4.3.0 without detail. The server calls one method at a time per session.
+"""
+
+from typing import Protocol
+
+from mail.address import Mailbox
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.reply import Reply
+
+
+class Session(Protocol):
+    """One connection. The transaction's state lives in the server; the session is told of it."""
+
+    async def greet(self, client: Client) -> Reply | None:
+        """After the connection (and its PROXY header) is known; None greets, a Reply refuses and closes."""
+
+    async def hello(self, client: Client) -> Reply | None:
+        """After EHLO, HELO, STARTTLS or XCLIENT changed what is known of the client; None accepts."""
+
+    async def mail(self, reverse_path: Mailbox | None, declared_size: int | None, *, smtputf8: bool) -> Reply: ...
+
+    async def rcpt(self, mailbox: Mailbox) -> Reply:
+        """`Postmaster` without domain arrives with domain "" and is completed by the backend."""
+
+    async def data(self, envelope: Envelope, raw: bytes) -> Reply:
+        """The message in full, CRLF, dots removed. The returned reply is sent even if the client is gone; it is never cancelled."""
+
+    async def reset(self) -> None:
+        """The transaction ended without a message: RSET, EHLO, QUIT or a lost connection after MAIL."""
+
+    async def refused(self, command: str, reply: Reply) -> None:
+        """The server itself answered 4xx or 5xx (syntax, size, limits, bare newline): for the history."""
+
+    async def close(self) -> None:
+        """The connection is over; called exactly once."""
+
+
+class Backend(Protocol):
+    """A plain callable that makes sessions."""
+
+    def __call__(self) -> Session: ...

@@ -1,0 +1,1 @@
+"""Durable state: messages, jobs, the ledger, history and rule-set versions."""

@@ -1,0 +1,338 @@
+"""What the rest of the house asks of durable state. One contract, three stores: memory, SQLite, PostgreSQL.
+
+Every change is a unit: it is applied whole or not at all, and the call returns after it is durable (fsync). A full disk is
+`Full`; any other failure of the store is `Broken`, after which this spool answers nothing any more (semantics.md §6).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from mail.errors import Temporary
+from mail.outcome import Result
+
+
+class Full(Temporary):
+    """No room for this unit; nothing of it was kept (SMTP: 452 4.3.1)."""
+
+
+class Broken(Temporary):
+    """The store failed (I/O error, failed fsync): the unit's fate is unknown and the shard is closed."""
+
+
+class NotFound(Temporary):
+    """No such message, job or rule book here (it may be on another shard)."""
+
+
+class JobKind(StrEnum):
+    WALK = "walk"  # the message's walk through its rule set: one per evaluation
+    STEP = "step"  # one step that retries on its own
+
+
+class JobState(StrEnum):
+    READY = "ready"
+    LEASED = "leased"
+    DEAD = "dead"  # given up; kept until redriven or cancelled
+    PARKED = "parked"  # our own code failed, or an operator said so; kept until released
+
+
+class MessageState(StrEnum):
+    """The one table of message states (docs/operations.md)."""
+
+    ACTIVE = "active"  # its walk is not finished
+    RETRYING = "retrying"  # the walk is finished, some step still retries
+    DONE = "done"
+    DEAD = "dead"  # some step was given up
+    UNHANDLED = "unhandled"  # nothing was stored, delivered, bounced or dropped on purpose
+    SUPPRESSED = "suppressed"  # its only effect would have been a bounce that nobody may receive
+    PARKED = "parked"
+    REJECTED = "rejected"  # refused after DATA with a 5xx; its other steps run all the same
+
+
+KEPT_STATES = frozenset(
+    {
+        MessageState.ACTIVE,
+        MessageState.RETRYING,
+        MessageState.DEAD,
+        MessageState.UNHANDLED,
+        MessageState.SUPPRESSED,
+        MessageState.PARKED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One piece of work. `key` is its idempotency key; `destination` groups jobs that one dead target holds up.
+
+    `attempts` counts leases, this one included. `expires_at` is when it is given up; None for a walk.
+    """
+
+    id: int
+    kind: JobKind
+    message_id: str
+    key: str
+    state: JobState
+    attempts: int
+    not_before: datetime
+    expires_at: datetime | None = None
+    destination: str = ""
+    last: str = ""
+    evaluation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    kind: JobKind
+    message_id: str
+    key: str
+    not_before: datetime
+    expires_at: datetime | None = None
+    destination: str = ""
+    evaluation: int = 0
+    attempts: int = 0
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One step that was reached, and what came of it last. `(message_id, evaluation, rule, index, recipient)` is its key.
+
+    `position` is the order in which the walk reached it, from 0; `control` is a function's disposition.
+    """
+
+    message_id: str
+    evaluation: int
+    rule: str
+    index: int
+    recipient: str
+    action: str
+    position: int
+    result: Result
+    at: datetime
+    attempts: int = 1
+    detail: str = ""
+    control: str = "CONTINUE"
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One SMTP transaction, refused ones too (semantics.md §8: find).
+
+    `id` is the message id, or the session's id with a counter for a transaction that produced no message. `phase` is where
+    it ended: connect, ehlo, mail, rcpt, data or accepted. `outcome` is accepted, refused, deferred or aborted. `by` names the filter or rule.
+    """
+
+    id: str
+    session: str
+    at: datetime
+    client_ip: str
+    helo: str
+    mail_from: str | None
+    rcpt_to: tuple[str, ...]
+    phase: str
+    outcome: str
+    reply: str = ""
+    subject: str = ""
+    header_from: str = ""
+    size: int = 0
+    by: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A message that we are about to promise. `raw` is the whole message; `header_octets` of it are the header section.
+
+    `receipt` is `mail.receipt.encode_receipt`'s JSON and `answers` its DNS answers by digest. `job` is None when nothing is left
+    to do (a rejected message without other steps); `keep_body` is False then. `state` is the state the message starts in.
+    """
+
+    message_id: str
+    received_at: datetime
+    receipt: bytes
+    header_octets: int
+    raw: bytes
+    answers: Mapping[str, tuple[str, ...]]
+    rule_book: str
+    history: HistoryRow
+    job: NewJob | None
+    state: MessageState = MessageState.ACTIVE
+    keep_body: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChange:
+    """What becomes of a leased job: removed when `state` is None, else put back with these values."""
+
+    id: int
+    state: JobState | None = None
+    not_before: datetime | None = None
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One outcome with everything that follows from it, as one unit."""
+
+    message_id: str
+    ledger: tuple[LedgerRow, ...] = ()
+    job: JobChange | None = None
+    new_jobs: tuple[NewJob, ...] = ()
+    state: MessageState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message as the spool holds it; `header` and the body may be gone by retention (None)."""
+
+    message_id: str
+    received_at: datetime
+    state: MessageState
+    evaluation: int
+    rule_book: str
+    receipt: bytes
+    header: bytes | None
+    answers: Mapping[str, tuple[str, ...]]
+    has_body: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs; every field that is not None must hold. `rule` and `action` are looked up in the ledger by key."""
+
+    message_id: str | None = None
+    state: JobState | None = None
+    rule: str | None = None
+    action: str | None = None
+    destination: str | None = None
+    error: str | None = None
+    ids: tuple[int, ...] = ()
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryQuery:
+    """Which transactions, newest first. Text fields match as case-insensitive substrings; times are aware UTC.
+
+    `outcome` is refused, deferred, aborted, accepted (history's own words), or one of a message's states or step results
+    (stored, bounced, failed, unhandled, ...: semantics.md §8).
+    """
+
+    mail_from: str | None = None
+    rcpt_to: str | None = None
+    ip: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    outcome: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what is kept (semantics.md §6). Seconds; `cap_octets` None: no cap."""
+
+    metadata_seconds: float = 90 * 86400
+    headers_seconds: float = 7 * 86400
+    full_seconds: float = 86400
+    cap_octets: int | None = 10 * 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    bodies: int = 0
+    headers: int = 0
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of an accept in the writer's queue."""
+
+    ready_jobs: int
+    queued_units: int
+    queued_octets: int
+    oldest_wait_seconds: float
+    free_octets: int
+    total_octets: int
+    cap_reached: bool
+
+
+class Spool(Protocol):
+    """One shard's messages, jobs, ledger and history."""
+
+    shard: int
+
+    async def accept(self, unit: Accepted) -> Job | None:
+        """Make the message durable and return its first job, already leased to the caller. Raises `Full` or `Broken`."""
+
+    async def log(self, row: HistoryRow) -> None:
+        """Keep a transaction that produced no message."""
+
+    async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
+        """Lease due jobs, oldest first, none for the destinations in `without`. A lease lasts until recorded or reopened."""
+
+    async def next_due(self) -> datetime | None:
+        """When the earliest ready job falls due; None if there is none."""
+
+    async def record(self, unit: Recorded) -> None: ...
+
+    async def message(self, message_id: str) -> StoredMessage: ...
+
+    async def body(self, message_id: str) -> bytes:
+        """The whole message as it came. Raises `NotFound` when retention has removed it."""
+
+    async def ledger(self, message_id: str) -> list[LedgerRow]:
+        """Every step reached, by evaluation and position."""
+
+    async def jobs(self, query: JobQuery) -> list[Job]: ...
+
+    async def change_jobs(self, ids: Sequence[int], state: JobState | None, now: datetime) -> int:
+        """An operator's word: READY (due now, with a fresh four hours), PARKED, or None to cancel. Leased jobs stay as they are."""
+
+    async def re_evaluate(self, message_id: str, rule_book: str, now: datetime) -> NewJob:
+        """Raise the evaluation under another rule book and queue its walk (`--with active`)."""
+
+    async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]: ...
+
+    async def sweep(self, now: datetime, retention: Retention) -> Swept: ...
+
+    def load(self) -> Load: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookVersion:
+    digest: str
+    origin: str  # the file it came from, or "built-in"
+    loaded_at: datetime
+    active: bool
+    pinned: bool
+
+
+class RuleBooks(Protocol):
+    """Versions of the rule book and the pointer to the active one, shared by all shards (semantics.md §4)."""
+
+    def put(self, digest: str, content: bytes, origin: str, now: datetime) -> None:
+        """Keep a version. Durable before it returns; the same content again changes nothing."""
+
+    def content(self, digest: str) -> bytes: ...
+
+    def active(self) -> BookVersion | None: ...
+
+    def activate(self, digest: str, *, pinned: bool) -> None: ...
+
+    def unpin(self) -> None: ...
+
+    def versions(self) -> list[BookVersion]:
+        """Newest first."""
+
+    def forget(self, keep: frozenset[str]) -> int:
+        """Delete versions that no shard refers to; never the active one."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,62 @@
+"""What judging needs of the world: DNS answers and scanners."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Protocol
+
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.verdict import ScanResult
+
+
+class Lookup(StrEnum):
+    """The three ways a DNS question ends. NXDOMAIN and an empty answer are both NONE."""
+
+    RECORDS = "records"
+    NONE = "none"
+    TEMPORARY = "temporary"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One DNS answer. `records` are texts: TXT as its strings joined, A, AAAA, PTR and CNAME as they are, MX as
+    `"10 host"`; names without final dot.
+
+    TXT is decoded as latin-1, so that octets survive. `ttl` in seconds.
+    """
+
+    outcome: Lookup
+    records: tuple[str, ...] = ()
+    ttl: int = 60
+    detail: str = ""
+
+    @property
+    def digest(self) -> str:
+        return _digest(self.outcome, self.records)
+
+
+@lru_cache(maxsize=8192)
+def _digest(outcome: str, records: tuple[str, ...]) -> str:
+    return hashlib.sha256(repr((outcome, records)).encode()).hexdigest()[:32]
+
+
+class Resolver(Protocol):
+    """DNS, three-valued, never raising for DNS reasons.
+
+    `name` without final dot, any case; `type` is TXT, A, AAAA, MX, PTR or CNAME.
+    """
+
+    async def lookup(self, name: str, type: str) -> Answer: ...  # noqa: A002
+
+    def cached(self, name: str, type: str) -> Answer | None:  # noqa: A002
+        """The answer if it is known without waiting (cache, zone file, recording); None if `lookup` must be asked."""
+
+
+class Scanner(Protocol):
+    """A spam or virus engine. It answers a ScanResult or raises `Temporary`; it never reads unscanned as clean."""
+
+    name: str
+
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult: ...
