@@ -1,0 +1,110 @@
+"""What is attached to a message: names, types and sizes of its parts, without decoding more than it must.
+
+*Standards.* RFC 2045, RFC 2046 §5.1 (multipart), RFC 2183 (disposition), RFC 2231 (parameters).
+*Trust.* Hostile bytes. At most 1,000 parts and a depth of 50 are looked at (semantics.md §5); header values are read up to 8 KiB,
+beyond which the standard library's parameter parser is quadratic.
+*Failure.* None: what cannot be read as multipart is one part.
+"""
+
+import binascii
+import email.message
+import quopri
+import re
+
+from mail.headers import HeaderView, parse_header
+from mail.receipt import Attachment
+from mail.words import decode_words
+
+PARTS = 1000
+DEPTH = 50
+_VALUE_OCTETS = 8192
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+
+
+def attachments(raw: bytes) -> tuple[Attachment, ...]:
+    """Each part with a file name or the disposition `attachment`, in order."""
+    found: list[Attachment] = []
+    pending: list[tuple[bytes, int]] = [(raw, 0)]
+    seen = 0
+    while pending and seen < PARTS:
+        part, depth = pending.pop()
+        seen += 1
+        header = parse_header(part)
+        described = _described(header)
+        body = part[header.body_start :]
+        boundary = _boundary(described)
+        if boundary and depth < DEPTH:
+            pending.extend((inner, depth + 1) for inner in reversed(_split(body, boundary)))
+        elif described.get_content_type() == "message/rfc822" and depth < DEPTH:
+            pending.append((body, depth + 1))
+        name = _file_name(described)
+        if name or described.get_content_disposition() == "attachment":
+            octets = _decoded_octets(body, str(described.get("Content-Transfer-Encoding", "")))
+            found.append(Attachment(name=name, type=described.get_content_type(), octets=octets))
+    return tuple(found)
+
+
+def longest_line(raw: bytes) -> int:
+    """Octets of the longest line, without its CRLF (RFC 5322 §2.1.1 allows 998)."""
+    return max(map(len, raw.split(b"\r\n")))
+
+
+def _described(header: HeaderView) -> "email.message.Message[str, str]":
+    described: email.message.Message[str, str] = email.message.Message()
+    for name in ("Content-Type", "Content-Disposition", "Content-Transfer-Encoding"):
+        text = header.text(name)
+        if text is not None:
+            described[name] = text[:_VALUE_OCTETS]
+    return described
+
+
+def _boundary(described: "email.message.Message[str, str]") -> bytes:
+    if described.get_content_maintype() != "multipart":
+        return b""
+    try:
+        boundary = described.get_boundary() or ""
+    except ValueError:  # a continuation number of thousands of digits (RFC 2231 §3)
+        return b""
+    return boundary.encode("utf-8", "replace")
+
+
+def _file_name(described: "email.message.Message[str, str]") -> str:
+    try:
+        name = described.get_filename() or ""
+    except (ValueError, LookupError):
+        name = "unreadable"
+    return decode_words(name)
+
+
+def _split(body: bytes, boundary: bytes) -> list[bytes]:
+    """The parts between the delimiter lines; a missing close delimiter ends with the body (RFC 2046 §5.1.1)."""
+    delimiter = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r\n|\Z)")
+    parts: list[bytes] = []
+    start: int | None = None
+    for match in delimiter.finditer(body):
+        if start is not None:
+            parts.append(body[start : match.start()])
+        start = match.end() + 2
+        if match.group(1) or len(parts) >= PARTS:
+            return parts
+    if start is not None and start < len(body):
+        parts.append(body[start:])
+    return parts
+
+
+def _decoded_octets(body: bytes, encoding: str) -> int:
+    match encoding.strip().lower():
+        case "base64":
+            return len(_NOT_BASE64.sub(b"", body)) * 3 // 4
+        case "quoted-printable":
+            return len(quopri.decodestring(body))
+        case "x-uuencode" | "uuencode" | "x-uue":
+            return sum(_uu_octets(line) for line in body.split(b"\r\n"))
+    return len(body)
+
+
+def _uu_octets(line: bytes) -> int:
+    try:
+        return len(binascii.a2b_uu(line))
+    except binascii.Error:
+        return 0
