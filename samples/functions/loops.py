@@ -1,6 +1,6 @@
 """Ends the rule set for a message that has gone in a circle. In the rules:
 
-    - lambda: {function_arn: "python:loops:handler", invocation_type: RequestResponse}
+- lambda: {function_arn: "python:loops:handler", invocation_type: RequestResponse}
 """
 
 MOST_HOPS = 30  # RFC 5321 §6.3: a large number of Received fields, normally at least 100, shows a loop; we are stricter
