@@ -8,8 +8,8 @@ A draft is a text file of three parts, divided by lines that are exactly `---`:
 2. what happens to the message on its way, YAML: `steps`, in order (see `STEPS`), and `charset` if it is not UTF-8;
 3. the message as its author wrote it, with LF. A line `{{name}}` stands for generated content (`sample_parts.PARTS`).
 
-RSA (PKCS #1 v1.5) and Ed25519 signatures are deterministic, and the signing time is `now` of the side file, so that
-running this twice, or on another machine, changes nothing.
+RSA (PKCS #1 v1.5) and Ed25519 signatures are deterministic, and the signing time is the Date field and `after` seconds
+(default 1) of the step, so that running this twice, or on another machine, changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ class Draft:
 
     name: str
     side_file: str
-    now: datetime
+    sent: datetime
     steps: list[dict[str, Any]]
     message: bytes
 
@@ -144,20 +144,15 @@ def read_draft(path: Path) -> Draft:
     sent = parsedate_to_datetime(written)
     if WEEKDAYS[sent.weekday()] != written[:3] or not timedelta(0) <= now - sent <= timedelta(days=2):
         raise SystemExit(f"{path.name}: {written} is not a date shortly before {now}")
-    return Draft(
-        name=path.stem,
-        side_file=side_file + "\n",
-        now=now.astimezone(UTC),
-        steps=plan.get("steps", []),
-        message=message,
-    )
+    return Draft(name=path.stem, side_file=side_file + "
+", sent=sent, steps=plan.get("steps", []), message=message)
 
 
 def finish(draft: Draft) -> bytes:
     """The message as the last host on its way hands it to us."""
-    message, at = draft.message, int(draft.now.timestamp()) - 4
+    message, sent = draft.message, int(draft.sent.timestamp())
     for step in draft.steps:
-        message = STEPS[step["do"]](message, at, step)
+        message = STEPS[step["do"]](message, sent + step.get("after", 1), step)
     return message
 
 
