@@ -144,8 +144,7 @@ def read_draft(path: Path) -> Draft:
     sent = parsedate_to_datetime(written)
     if WEEKDAYS[sent.weekday()] != written[:3] or not timedelta(0) <= now - sent <= timedelta(days=2):
         raise SystemExit(f"{path.name}: {written} is not a date shortly before {now}")
-    return Draft(name=path.stem, side_file=side_file + "
-", sent=sent, steps=plan.get("steps", []), message=message)
+    return Draft(name=path.stem, side_file=side_file + "\n", sent=sent, steps=plan.get("steps", []), message=message)
 
 
 def finish(draft: Draft) -> bytes:
