@@ -93,4 +93,4 @@ def _status_groups(notice: Notice) -> bytes:
         + header_field("Status", status.status)
         for status in notice.statuses
     ]
-    return b"\r\n".join(groups) + b"\r\n\r\n"
+    return b"\r\n".join(groups) + b"\r\n"

@@ -6,6 +6,7 @@
 
 import base64
 import binascii
+import codecs
 import re
 
 # Bounded on purpose: an unbounded `.*?` makes a header full of "=?a?q?" quadratic.
@@ -61,8 +62,8 @@ def _decode(encoding: str, text: str) -> bytes | None:
 
 def _known(charset: str) -> bool:
     try:
-        b"".decode(charset)
-    except (LookupError, ValueError):
+        codecs.lookup(charset)
+    except LookupError:
         return False
     return True
 
