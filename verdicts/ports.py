@@ -24,7 +24,8 @@ class Answer:
     """One DNS answer. `records` are texts: TXT as its strings joined, A, AAAA, PTR and CNAME as they are, MX as
     `"10 host"`; names without final dot.
 
-    TXT is decoded as latin-1, so that octets survive. `ttl` in seconds.
+    TXT is decoded as latin-1, so that octets survive. `ttl` in seconds. Without records, `detail` says why: `NXDOMAIN` where
+    the name does not exist (an empty answer says nothing), else the failure (`SERVFAIL`, `TIMEOUT`).
     """
 
     outcome: Lookup
@@ -33,8 +34,14 @@ class Answer:
     detail: str = ""
 
     @property
+    def content(self) -> tuple[str, ...]:
+        """What the evidence keeps: the records, or why there are none."""
+        return self.records or ((self.detail,) if self.detail else ())
+
+    @property
     def digest(self) -> str:
-        return _digest(self.outcome, self.records)
+        """The name of outcome and content together."""
+        return _digest(self.outcome, self.content)
 
 
 @lru_cache(maxsize=8192)

@@ -1,0 +1,132 @@
+"""SPF by pyspf, hardened: the only place that imports it.
+
+*Standards.* RFC 7208; RFC 8601 §2.7.2 (properties).
+*Trust.* Every input is hostile: the address, HELO, the client's DNS and the records of whatever domain the address names.
+pyspf splits an address at its first "@", asks the system resolver, reads the clock and lets library exceptions escape; here
+it gets a split address, our answers and the time of receipt, and anything it raises is a result. An `exp=` text is a
+stranger's prose that nobody needs, so it is never fetched.
+*Failure.* `Need` and `OverBudget` of the inquiry; nothing else.
+"""
+
+import re
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+
+import spf
+
+from mail.address import Mailbox
+from mail.verdict import AuthResult
+from verdicts.inquiry import Ask, OverBudget
+from verdicts.ports import Lookup
+
+REASON_LENGTH = 200
+
+_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)+\Z", re.I)
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+_asking: ContextVar[Ask] = ContextVar("asking")
+
+
+def _lookup(name: str, qtype: str, strict: object = True, timeout: object = None) -> list[tuple[tuple[str, str], Any]]:
+    """What pyspf calls for DNS, in its own form: CNAMEs are followed already, TXT is a tuple of octet strings."""
+    del strict, timeout
+    answer = _asking.get()(name, qtype)
+    if answer.outcome is Lookup.TEMPORARY:
+        raise spf.TempError(f"{answer.detail} for {qtype} {name}")
+    return [((name, qtype), _value(qtype, record)) for record in answer.records]
+
+
+def _value(qtype: str, record: str) -> object:
+    if qtype == "TXT":
+        return (record.encode("latin-1", "replace"),)
+    if qtype == "MX":
+        preference, _, host = record.partition(" ")
+        return (int(preference), host)
+    return record
+
+
+spf.DNSLookup = _lookup
+
+
+class _Query(spf.query):  # type: ignore[misc]
+    """pyspf's evaluation with its deviations from RFC 7208 put right."""
+
+    def get_explanation(self, spec: str) -> None:
+        """Not fetched; a record with a bad `exp=` is still a permerror, because the domain is expanded before this."""
+
+    def validated_ptrs(self) -> list[str]:
+        """RFC 7208 §5.5: a failed PTR lookup is no match, a name whose address lookup fails is skipped."""
+        try:
+            names = self.dns_ptr(self.i)[: spf.MAX_PTR]
+        except spf.TempError:
+            return []
+        valid = []
+        for name in names:
+            try:
+                if self.cidrmatch(self.dns_a(name, self.A), self.cidrmax):
+                    valid.append(name)
+            except spf.TempError:
+                continue
+        return valid
+
+
+def check_spf(
+    ask: Ask,
+    *,
+    ip: str | None,
+    helo: str | None,
+    reverse_path: Mailbox | None,
+    received_at: datetime,
+    receiver: str = "unknown",
+) -> AuthResult:
+    """The MAIL FROM identity's result; HELO's for the null sender (RFC 7208 §2.4)."""
+    if reverse_path is None:
+        local, domain = "postmaster", (helo or "").removesuffix(".")
+        properties = {"smtp.helo": helo or ""}
+    else:
+        local, _, domain = str(reverse_path).rpartition("@")
+        # RFC 7208 §4.3: an empty local-part reads postmaster.
+        local = "postmaster" if local in ("", '""') else local
+        properties = {"smtp.mailfrom": str(reverse_path)}
+    if ip is None:
+        return AuthResult(method="spf", result="none", reason="no client address", properties=properties)
+    if not _DOMAIN.match(domain):
+        # RFC 7208 §4.3: not a multi-label domain name: none, before any record is asked for.
+        return AuthResult(method="spf", result="none", reason="not a domain name", properties=properties)
+    result, reason = _evaluate(ask, ip.partition("%")[0], local, domain, helo or "", received_at, receiver)
+    return AuthResult(method="spf", result=result, reason=reason, properties=properties)
+
+
+def _evaluate(
+    ask: Ask, ip: str, local: str, domain: str, helo: str, received_at: datetime, receiver: str
+) -> tuple[str, str]:
+    token = _asking.set(ask)
+    try:
+        query = _Query(i=ip, s=f"{local}@{domain}", h=helo, receiver=receiver)
+        # The constructor splits at the first "@" and reads the clock; %{t} is the time of receipt.
+        query.l, query.o, query.d = local, domain, domain
+        query.t = str(int(received_at.timestamp()))
+        result = query.check()[0]
+        return result, _reason(query, result)
+    except OverBudget:
+        raise
+    except (spf.PermError, spf.TempError) as error:
+        return "permerror" if isinstance(error, spf.PermError) else "temperror", _printable(str(error))
+    except Exception as error:  # a hostile record found a hole in pyspf: the record is at fault
+        return "permerror", f"record cannot be evaluated ({type(error).__name__})"
+    finally:
+        _asking.reset(token)
+
+
+def _reason(query: Any, result: str) -> str:
+    if result in ("permerror", "temperror"):
+        return _printable(" ".join((str(query.prob), *map(str, query.mech))))
+    if result == "none":
+        return "no SPF record"
+    return _printable(f"matched {query.mechanism}") if query.mechanism else "nothing matched"
+
+
+def _printable(text: str) -> str:
+    """A stranger's text as one line of printable ASCII."""
+    return _UNPRINTABLE.sub("?", text)[:REASON_LENGTH]
