@@ -1,0 +1,69 @@
+"""The command line. One module for each command, imported when it is used: `gatepost --help` loads none of them."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from gatepost.cli.exits import USAGE
+from gatepost.version import VERSION
+
+# Command, its module in this package, and the sentence that `gatepost --help` shows.
+COMMANDS = {
+    "serve": "Run the gateway: an MX on 127.0.0.1:2525 with state in ./var, unless told otherwise.",
+    "check": "Validate settings and rules; every error at once, with its place and what to write instead.",
+    "replay": "Judge mail files, walk the rules and say what would happen; nothing is sent or stored.",
+    "explain": "Say why a message went where it went: every rule, matched or not, with the values it saw.",
+    "find": "Find messages and refused sessions: where is the mail from X to Y?",
+    "show": "Show one message: its receipt, headers, bytes or one part.",
+    "wait": "Wait until the actions of messages have ended.",
+    "queue": "List, retry, cancel, park or release the jobs that are still to be done.",
+}
+
+
+class Commands(click.Group):
+    """Finds a command's module by its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"gatepost.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 ok, 1 findings or failed expectations, 2 usage, 3 target failed, 4 timeout.",
+)
+@click.version_option(VERSION, "--version", prog_name="gatepost")
+def gatepost() -> None:
+    """Gatepost is a mail gateway that does for your domain, on your machines, what Amazon SES email receiving does.
+
+    Try it:  `gatepost serve` in one terminal, and in another send a mail to 127.0.0.1:2525 with any SMTP client.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and leave with its exit code."""
+    try:
+        result: Any = gatepost.main(args=arguments, prog_name="gatepost", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        # `gatepost find | head`: the reader has seen enough, which is no failure of ours.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,125 @@
+"""HTTP for actions, over aiohttp: one POST, nothing followed, nothing unpacked, every connected address judged first.
+
+*Trust.* A reply is read up to its limit and its connection is then closed, however much more it would send; names are resolved
+here and the judged addresses are the ones connected to, so an answer that changes in between changes nothing.
+*Failure.* `Temporary` when no reply came in time; `Permanent` for a URL that is none or a target that is refused.
+"""
+
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from actions.http_port import REPLY_OCTETS, HttpReply
+from actions.http_targets import PRIVATE_HOSTS, refusal
+from mail.errors import Permanent, Temporary
+
+
+class _JudgingResolver(AbstractResolver):
+    """A resolver whose answers hold no address that may not be connected to."""
+
+    def __init__(self, resolver: AbstractResolver, private_hosts: tuple[str, ...]) -> None:
+        self._resolver = resolver
+        self._private_hosts = private_hosts
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        results = await self._resolver.resolve(host, port, family)
+        reasons = {result["host"]: refusal(result["host"], host, self._private_hosts) for result in results}
+        allowed = [result for result in results if reasons[result["host"]] is None]
+        if results and not allowed:
+            raise Permanent(next(reason for reason in reasons.values() if reason))
+        return allowed
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+class AiohttpClient:
+    """`actions.http_port.HttpClient`. Made anywhere, used in one event loop, closed at the end.
+
+    `ssl_context` None is aiohttp's default: certificates are verified. `resolver` None is the system's.
+    """
+
+    def __init__(
+        self,
+        *,
+        private_hosts: Iterable[str] = PRIVATE_HOSTS,
+        ssl_context: ssl.SSLContext | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self._private_hosts = tuple(private_hosts)
+        self._ssl_context = ssl_context
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> HttpReply:
+        self._refuse_literal(url)
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        try:
+            async with self._open_session().post(
+                url, data=body, headers=dict(headers), allow_redirects=False, timeout=timeout
+            ) as response:
+                return HttpReply(
+                    status=response.status,
+                    headers={name.lower(): value for name, value in response.headers.items()},
+                    body=await _beginning(response),
+                )
+        except aiohttp.InvalidURL:
+            raise Permanent("not a URL") from None
+        except TimeoutError:
+            raise Temporary(f"no complete reply within {timeout_seconds:g} s") from None
+        except aiohttp.ClientError as error:
+            raise Temporary(f"{type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _refuse_literal(self, url: str) -> None:
+        """An address in the URL itself is never asked of the resolver."""
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            raise Permanent("not a URL") from None
+        if parts.scheme not in ("http", "https") or not host:
+            raise Permanent("not an http or https URL")
+        try:
+            reason = refusal(host, host, self._private_hosts)
+        except ValueError:
+            return  # a name
+        if reason is not None:
+            raise Permanent(reason)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            resolver = _JudgingResolver(self._resolver or aiohttp.ThreadedResolver(), self._private_hosts)
+            connector = aiohttp.TCPConnector(
+                resolver=resolver, limit=0, use_dns_cache=False, ssl=self._ssl_context or True
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # 64 KiB that unpack to gigabytes
+                headers={"User-Agent": "gatepost", "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    octets = 0
+    async for chunk in response.content.iter_chunked(16384):
+        chunks.append(chunk[: REPLY_OCTETS - octets])
+        octets += len(chunk)
+        if octets >= REPLY_OCTETS:
+            # An unread rest would otherwise be read to keep the connection.
+            response.close()
+            break
+    return b"".join(chunks)

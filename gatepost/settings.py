@@ -1,0 +1,192 @@
+"""The settings: one table of names, kinds, defaults and sentences, from which everything else about them follows.
+
+Read from a YAML file with the reader that the rules use, so that all errors come at once with their places; then each may be
+overridden by the environment (`GATEPOST_SMTP__SIZE_LIMIT=50MB`). Relative paths are relative to the file that names them.
+`docs/settings.md` documents every name; a test holds the two together.
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+MB, MIB, GIB = 10**6, 2**20, 2**30
+DAY = 86_400
+
+
+def _setting(name: str, kind: str, default: Any, text: str, **more: Any) -> Any:
+    metadata = {"name": name, "kind": kind, "text": text, **more}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, flat: `smtp.size_limit` is `smtp_size_limit`. Sizes in octets, durations in seconds."""
+
+    # where
+    hostname: str = _setting(
+        "hostname", "text", "", "our name in the greeting, Received and bounces; the machine's by default"
+    )
+    data: Path = _setting(
+        "data", "path", lambda: Path("var"), "directory of all state: spool, rule-set versions, stored mail"
+    )
+    rules: Path | None = _setting("rules", "path", None, "the rules file; rules.yaml beside the settings by default")
+    rules_on_change: str = _setting(
+        "rules_on_change",
+        "word",
+        "activate",
+        "a changed rules file becomes active, or is only loaded",
+        words=("activate", "load"),
+    )
+    listen: tuple[str, ...] = _setting(
+        "listen", "listen", lambda: ("127.0.0.1:2525",), "addresses to take mail on, HOST:PORT"
+    )
+    proxy_from: tuple[str, ...] = _setting(
+        "proxy_from", "cidrs", (), "networks whose connections begin with a PROXY header"
+    )
+    xclient_from: tuple[str, ...] = _setting(
+        "xclient_from", "cidrs", lambda: ("127.0.0.0/8", "::1/128"), "networks that may use XCLIENT"
+    )
+
+    # the SMTP session
+    smtp_size_limit: int = _setting("smtp.size_limit", "size", 40 * MB, "largest message (SES: 40 MB)")
+    smtp_recipients: int = _setting("smtp.recipients", "count", 1000, "most recipients of one message")
+    smtp_connections: int = _setting("smtp.connections", "count", 1000, "most connections at a time")
+    smtp_connections_per_ip: int = _setting(
+        "smtp.connections_per_ip", "count", 50, "most connections from one address at a time"
+    )
+    smtp_bytes_in_flight: int = _setting(
+        "smtp.bytes_in_flight",
+        "size",
+        64 * MIB,
+        "octets being received by all sessions together, beyond which reading pauses",
+    )
+    smtp_bare_newline: str = _setting(
+        "smtp.bare_newline",
+        "word",
+        "reject",
+        "a CR or LF that stands alone: refuse the message, or turn it into CRLF",
+        words=("reject", "normalise"),
+    )
+    smtp_command_timeout: int = _setting(
+        "smtp.command_timeout", "duration", 300, "wait for the next command (RFC 5321: 5 minutes)"
+    )
+    smtp_data_timeout: int = _setting("smtp.data_timeout", "duration", 180, "wait for the next octets of a message")
+    smtp_received_limit: int = _setting(
+        "smtp.received_limit", "count", 100, "Received fields from which on a message loops"
+    )
+    tls_certificate: Path | None = _setting(
+        "tls.certificate", "path", None, "PEM chain; self-signed in `data` by default"
+    )
+    tls_key: Path | None = _setting("tls.key", "path", None, "PEM key of the certificate")
+    tls_enabled: bool = _setting("tls.enabled", "flag", True, "whether STARTTLS is offered")
+
+    # verdicts
+    dns_servers: tuple[str, ...] = _setting(
+        "dns.servers", "texts", (), "name servers, IP or IP:PORT; the system's by default"
+    )
+    dns_zone: Path | None = _setting("dns.zone", "path", None, "answer from this zone file and ask no name server")
+    dns_timeout: int = _setting("dns.timeout", "duration", 10, "wait for all DNS answers about one message")
+    dns_cache: int = _setting("dns.cache", "count", 20_000, "answers kept in memory")
+    verdicts_deadline: int = _setting("verdicts.deadline", "duration", 20, "wait for all verdicts about one message")
+    verdicts_dmarc: str = _setting(
+        "verdicts.dmarc",
+        "word",
+        "rfc9989",
+        "how the organizational domain is found: tree walk, or public suffix list",
+        words=("rfc9989", "rfc7489"),
+    )
+    verdicts_authserv_id: str = _setting(
+        "verdicts.authserv_id", "text", "amazonses.com", "our name in Authentication-Results; SES's own by default"
+    )
+    verdicts_header_style: str = _setting(
+        "verdicts.header_style", "word", "ses", "form of Authentication-Results", words=("ses", "rfc8601")
+    )
+    verdicts_split_recipients: bool = _setting(
+        "verdicts.split_recipients", "flag", False, "take one set of rules per transaction: others are answered 452"
+    )
+
+    # actions
+    disk_sync: str = _setting(
+        "disk.sync", "word", "batch", "make stored objects durable together or one by one", words=("batch", "each")
+    )
+    functions_path: tuple[Path, ...] = _setting(
+        "functions.path", "paths", (), "directories of functions; that of the rules by default"
+    )
+    functions_python: str = _setting("functions.python", "text", "", "interpreter for functions; ours by default")
+    functions_processes: int = _setting("functions.processes", "count", 2, "processes that run functions")
+    functions_timeout: int = _setting("functions.timeout", "duration", 30, "longest run of a function (SES: 30 s)")
+    functions_memory: int = _setting("functions.memory", "size", 512 * MIB, "address space of a function's process")
+    functions_environment: tuple[str, ...] = _setting(
+        "functions.environment", "texts", (), "names of environment variables that functions see"
+    )
+    webhook_private_hosts: tuple[str, ...] = _setting(
+        "webhook.private_hosts",
+        "texts",
+        lambda: ("localhost", "*", ".internal", ".local", ".svc.cluster.local"),
+        "names that may lead to private addresses; `*` is any name without a dot",
+    )
+    relay: str = _setting("relay", "text", "", "HOST:PORT that takes our bounce messages; without it they park")
+    arns: dict[str, str] = _setting("arns", "map", dict, "local targets that stand for ARNs, as python:module:function")
+
+    # the spool
+    spool_max_ready: int = _setting(
+        "spool.max_ready", "count", 100_000, "ready jobs from which on MAIL is answered 452"
+    )
+    spool_reserve: int = _setting(
+        "spool.reserve", "size", GIB, "free disk below which MAIL is answered 452 (at least 5 %)"
+    )
+    retention_metadata: int = _setting(
+        "retention.metadata", "duration", 90 * DAY, "how long history and receipts are kept"
+    )
+    retention_headers: int = _setting("retention.headers", "duration", 7 * DAY, "how long header sections are kept")
+    retention_full: int = _setting(
+        "retention.full", "duration0", DAY, "how long bodies are kept after their last step; 0s: not at all"
+    )
+    retention_cap: int = _setting("retention.cap", "size", 10 * GIB, "octets of bodies that are kept at most")
+
+    # limits that SES has and that only warn
+    limits_rules: int = _setting("limits.rules", "count", 200, "rules of a rule set before a warning (SES: 200)")
+    limits_actions: int = _setting("limits.actions", "count", 10, "actions of a rule before a warning (SES: 10)")
+    limits_recipients: int = _setting(
+        "limits.recipients", "count", 100, "recipients of a rule before a warning (SES: 100)"
+    )
+    limits_filters: int = _setting("limits.filters", "count", 100, "filters before a warning (SES: 100)")
+    limits_rule_sets: int = _setting("limits.rule_sets", "count", 40, "rule sets before a warning (SES: 40)")
+
+    log_level: str = _setting(
+        "log.level", "word", "info", "least severity that is logged", words=("debug", "info", "warning", "error")
+    )
+
+    # not settings: where they came from
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """One row of the table, for the reader, the documentation and its test."""
+
+    name: str
+    attribute: str
+    kind: str
+    text: str
+    default: Any
+    words: tuple[str, ...] = ()
+
+
+def table() -> tuple[Described, ...]:
+    """Every setting in the order in which it is documented."""
+    blank = Settings()
+    return tuple(
+        Described(
+            name=each.metadata["name"],
+            attribute=each.name,
+            kind=each.metadata["kind"],
+            text=each.metadata["text"],
+            default=getattr(blank, each.name),
+            words=each.metadata.get("words", ()),
+        )
+        for each in fields(Settings)
+        if each.metadata
+    )
