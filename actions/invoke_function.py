@@ -1,0 +1,108 @@
+"""lambda: a function is called with SES's event (SES: Lambda action, Lambda event; semantics.md §9).
+
+`python:module.sub:function` runs in our host; an AWS ARN needs an AWS client, which is not configured here: unmapped.
+"""
+
+import asyncio
+import os
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from actions.function_host import Call, FunctionHost
+from actions.protocol import Context
+from actions.ses_payload import ses_objects
+from mail.errors import Permanent
+from mail.outcome import Control, Outcome, Result
+from mail.ses_json import lambda_event
+
+_LOCAL = re.compile(r"python:([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\Z", re.ASCII)
+_REQUEST_IDS = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562 §6.6: the namespace of object identifiers
+
+
+class InvokeFunction:
+    """`scratch` is the directory in which a call's message file lives for as long as the call."""
+
+    def __init__(self, host: FunctionHost, scratch: Path | None = None) -> None:
+        self._host = host
+        self._scratch = scratch
+
+    def destination(self, parameters: Mapping[str, Any]) -> str:
+        return str(parameters.get("function_arn", ""))
+
+    async def run(self, context: Context) -> Outcome:
+        arn = str(context.parameters["function_arn"])
+        if not arn.startswith("python:"):
+            return Outcome(result=Result.UNMAPPED, detail=f"no local function stands for {arn}")
+        name = _LOCAL.match(arn)
+        if name is None:
+            raise Permanent("function_arn is not python:module:function")
+        synchronous = str(context.parameters.get("invocation_type", "Event")).lower() == "requestresponse"
+        message_path = await asyncio.to_thread(_write_message, context.content, self._scratch)
+        began = time.monotonic()
+        try:
+            returned = await self._host.call(
+                Call(
+                    module=name[1],
+                    function=name[2],
+                    event=event(context, arn, synchronous=synchronous),
+                    context=aws_context(context, arn, name[2], self._host.memory_octets),
+                    gatepost=_gatepost(context, message_path),
+                )
+            )
+        finally:
+            await asyncio.to_thread(Path(message_path).unlink, missing_ok=True)
+        milliseconds = round((time.monotonic() - began) * 1000)
+        control = disposition(returned.result) if synchronous else Control.CONTINUE
+        data = {"milliseconds": str(milliseconds)}
+        if returned.output:
+            data["output"] = returned.output[:1000]
+        detail = f"{arn} answered {control}" if synchronous else f"{arn} ran"
+        return Outcome(result=Result.DONE, detail=detail, control=control, data=data)
+
+
+def event(context: Context, arn: str, *, synchronous: bool) -> dict[str, Any]:
+    action = {"type": "Lambda", "functionArn": arn, "invocationType": "RequestResponse" if synchronous else "Event"}
+    topic = context.parameters.get("topic_arn")
+    if topic:
+        action = {"type": "Lambda", "topicArn": str(topic), **action}
+    return lambda_event(*ses_objects(context, action))
+
+
+def aws_context(context: Context, arn: str, function: str, memory_octets: int) -> dict[str, Any]:
+    """AWS's fields. The request id is the same for every attempt of a step, as AWS's is for its own retries."""
+    request = str(uuid.uuid5(_REQUEST_IDS, context.step.key))
+    return {
+        "aws_request_id": request,
+        "function_name": function,
+        "function_version": "$LATEST",
+        "invoked_function_arn": arn,
+        "memory_limit_in_mb": str(memory_octets // 2**20),
+        "log_group_name": f"/aws/lambda/{function}",
+        "log_stream_name": f"{context.now:%Y/%m/%d}/[$LATEST]{request.replace('-', '')}",
+    }
+
+
+def disposition(result: Any) -> Control:
+    """What a synchronous function decided; anything but its two words, in any case, is CONTINUE (SES: Lambda disposition)."""
+    word = result.get("disposition") if isinstance(result, dict) else None
+    return {"STOP_RULE": Control.STOP_RULE, "STOP_RULE_SET": Control.STOP_RULE_SET}.get(
+        word.strip().upper() if isinstance(word, str) else "", Control.CONTINUE
+    )
+
+
+def _gatepost(context: Context, message_path: str) -> dict[str, str]:
+    step = context.step
+    return {"message_path": message_path, "message_id": step.message_id, "rule": step.rule, "key": step.key}
+
+
+def _write_message(content: bytes, scratch: Path | None) -> str:
+    """A file that only we can read, with the message as this step sees it."""
+    descriptor, path = tempfile.mkstemp(prefix="gatepost-", suffix=".eml", dir=scratch)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    return path

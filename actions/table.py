@@ -1,0 +1,88 @@
+"""Every action that runs here, by its word in the rules: adding one touches its file and one line of this table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actions.add_header import AddHeader
+from actions.bounce import Bounce, OrganizationalDomain, Relay
+from actions.disk import Disk
+from actions.drop import Drop
+from actions.function_host import FunctionHost
+from actions.http_port import HttpClient
+from actions.invoke_function import InvokeFunction
+from actions.object_store import ObjectStore
+from actions.protocol import Action, Context
+from actions.stop import Stop
+from actions.webhook import Webhook
+from mail.outcome import Outcome, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What actions need of the world. `base` is where relative disk paths start; `scratch` holds a function's message file.
+
+    The owner closes `store`, `functions` and `http`, after the runner has drained.
+    """
+
+    store: ObjectStore
+    http: HttpClient
+    functions: FunctionHost
+    relay: Relay | None
+    hostname: str
+    organizational_domain: OrganizationalDomain
+    base: Path = Path()
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionKind:
+    """One action: what it does, as documentation prints it, and how it is made."""
+
+    description: str
+    make: Callable[[Ports], Action]
+
+
+ACTIONS: dict[str, ActionKind] = {
+    "add_header": ActionKind(
+        description="Puts a header field above the message, for every later step.", make=lambda _: AddHeader()
+    ),
+    "bounce": ActionKind(
+        description="Refuses the message in the session, or by a delivery status notification to a vouched sender.",
+        make=lambda ports: Bounce(
+            ports.relay, hostname=ports.hostname, organizational_domain=ports.organizational_domain
+        ),
+    ),
+    "disk": ActionKind(
+        description="Stores the message as a file, in SES's object layout.",
+        make=lambda ports: Disk(ports.store, ports.base),
+    ),
+    "drop": ActionKind(description="Lets the message go on purpose.", make=lambda _: Drop()),
+    "lambda": ActionKind(
+        description="Calls a function with SES's event; a synchronous one decides how the rule set goes on.",
+        make=lambda ports: InvokeFunction(ports.functions, ports.scratch),
+    ),
+    "stop": ActionKind(
+        description="Ends the evaluation, for the message or for this rule's recipients.", make=lambda _: Stop()
+    ),
+    "webhook": ActionKind(
+        description="Posts the message to a URL, as SES's notification or raw, signed.",
+        make=lambda ports: Webhook(ports.http),
+    ),
+}
+
+
+def make_actions(ports: Ports) -> dict[str, Action]:
+    """All actions, ready to run, by the word that the rules use."""
+    return {name: kind.make(ports) for name, kind in ACTIONS.items()}
+
+
+class Unmapped:
+    """Stands for every action that has no target here, such as one that SES's JSON brought along."""
+
+    def destination(self, parameters: Mapping[str, Any]) -> str:  # noqa: ARG002
+        return ""
+
+    async def run(self, context: Context) -> Outcome:
+        return Outcome(result=Result.UNMAPPED, detail=f"{context.step.spec.type} has no local target")
