@@ -18,14 +18,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def message_id(received_at: datetime, shard: int, entropy: bytes) -> str:
     """An id from its parts; `entropy` is 17 bytes from `secrets.token_bytes`."""
     milliseconds = (received_at - _EPOCH) // timedelta(milliseconds=1)
-    packed = milliseconds.to_bytes(6, "big") + bytes((shard,)) + entropy + b"\x01"
-    return base64.b32hexencode(packed).decode("ascii").lower()
+    return _encode(milliseconds.to_bytes(6, "big") + bytes((shard,)) + entropy)
 
 
-def message_id_of_file(raw: bytes, envelope: str, received_at: datetime) -> str:
-    """The id of a replayed file: derived from bytes and envelope by SHA-256, so that two runs agree (semantics.md §8)."""
+def message_id_of_file(raw: bytes, envelope: str) -> str:
+    """The id of a replayed file, from bytes and envelope by SHA-256, so that two runs agree (semantics.md §8).
+
+    Its shard is 255, which no spool has; its time means nothing.
+    """
     digest = hashlib.sha256(len(raw).to_bytes(8, "big") + raw + envelope.encode()).digest()
-    return message_id(received_at, 255, digest[:17])
+    return _encode(digest[:6] + b"\xff" + digest[6:23])
+
+
+def _encode(packed: bytes) -> str:
+    return base64.b32hexencode(packed + b"\x01").decode("ascii").lower()
 
 
 def is_message_id(text: str) -> bool:
