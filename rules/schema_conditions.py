@@ -38,3 +38,85 @@ lower case with A-labels, and "" for the null reverse-path (`mail_from` only; `<
 An item with several conditions, or a STRING with several operators, is kept as one `all`; a list with mappings in it, as one `any`.
 An entry of an address list is an address, `a.example`, `.a.example`, or a CIDR (`192.0.2.0/24`, `192.0.2.1/32`).
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+from rules.model import Condition
+from rules.schema_facts import FACTS
+from rules.schema_findings import nearest
+from rules.schema_nodes import Mapping, Node, Scalar, Sequence, shown
+from rules.schema_reading import Reading
+from rules.schema_texts import TEXTS, read_header, read_string
+
+MAX_NESTING = 12  # of all, any and not
+CONDITION_WORDS = frozenset({*TEXTS, *FACTS, "header", "all", "any", "not"})
+
+
+def read_conditions(reading: Reading, node: Node | None, what: str) -> tuple[Condition, ...]:
+    """`when` or `unless`: a list of items, each a condition or several that must all hold."""
+    items = reading.items(node, what, f"{what}: [{{dmarc: FAIL}}]")
+    read = [_item(reading, item, what, 0) for item in items]
+    return tuple(Condition(name=kept["name"], value=kept["value"]) for kept in read if kept is not None)
+
+
+def _item(reading: Reading, node: Node, what: str, depth: int) -> dict[str, Any] | None:
+    if not isinstance(node, Mapping) or not node.entries:
+        reading.wrong_type(node, f"an item of {what}", "a condition, as in dmarc: FAIL")
+        return None
+    parts = []
+    for key, value in node.entries.values():
+        if key.text not in CONDITION_WORDS:
+            near = nearest(key.text, CONDITION_WORDS) or f"; the conditions are {', '.join(sorted(CONDITION_WORDS))}"
+            reading.error("unknown-condition", key, f"unknown condition {shown(key.text)} in {what}{near}")
+            continue
+        parts.append(_condition(reading, key, value, depth))
+    kept = [part for part in parts if part is not None]
+    if not kept:
+        return None
+    return kept[0] if len(kept) == 1 else {"name": "all", "value": kept}
+
+
+def _condition(reading: Reading, key: Scalar, value: Node, depth: int) -> dict[str, Any] | None:
+    name = key.text
+    if depth > MAX_NESTING:
+        reading.error("too-deep", key, f"conditions are nested deeper than {MAX_NESTING} levels")
+        return None
+    if name in ("all", "any"):
+        if not isinstance(value, Sequence) or not value.items:
+            reading.wrong_type(value, name, f"a list of conditions, as in {name}: [{{spf: PASS}}, {{dkim: PASS}}]")
+            return None
+        nested = [_item(reading, item, name, depth + 1) for item in value.items]
+        return {"name": name, "value": [kept for kept in nested if kept is not None]}
+    if name == "not":
+        return _not(reading, value, depth)
+    if isinstance(value, Sequence) and any(isinstance(item, Mapping) for item in value.items):
+        parts = [_single(reading, name, item) for item in value.items]
+        return {"name": "any", "value": [part for part in parts if part is not None]}
+    return _single(reading, name, value)
+
+
+def _not(reading: Reading, value: Node, depth: int) -> dict[str, Any] | None:
+    if isinstance(value, Sequence):
+        expected = "one condition, as in not: {dmarc: PASS}; for several write not: {any: [...]} or not: {all: [...]}"
+        reading.wrong_type(value, "not", expected)
+        return None
+    nested = _item(reading, value, "not", depth + 1)
+    return None if nested is None else {"name": "not", "value": nested}
+
+
+def _single(reading: Reading, name: str, node: Node) -> dict[str, Any] | None:
+    """One condition with a value that is a word, a list of words or a mapping."""
+    if name in TEXTS:
+        values = read_string(reading, node, name, TEXTS[name])
+    elif name == "header":
+        values = read_header(reading, node)
+    else:
+        value = FACTS[name](reading, node, name)
+        values = [] if value is None else [value]
+    if not values:
+        return None
+    if len(values) == 1:
+        return {"name": name, "value": values[0]}
+    return {"name": "all", "value": [{"name": name, "value": value} for value in values]}

@@ -1,0 +1,263 @@
+"""Every action with its fields, as data: what the loader checks, `check` lists and the documentation shows (SES: ReceiptAction).
+
+Field names are SES's in snake_case; `retry_for` and `on_failure` are ours and may stand in every action that can fail. In the kept
+`ActionSpec.parameters` a duration is a whole number of seconds, defaults are filled in, and an optional field that is absent stays
+absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dictionary
+from dataclasses import dataclass
+from typing import Any
+
+from rules.model import ActionSpec
+from rules.schema_fields import (
+    INVOCATION_TYPES,
+    Reader,
+    read_arn,
+    read_function,
+    read_header_map,
+    read_header_name,
+    read_header_value,
+    read_line,
+    read_mailbox,
+    read_message,
+    read_prefix,
+    read_reply_code,
+    read_retry,
+    read_status_code,
+    read_topic,
+    read_url,
+    word_reader,
+)
+from rules.schema_findings import nearest, one_of
+from rules.schema_nodes import Mapping, Node, Scalar, shown
+from rules.schema_reading import Reading
+
+RETRY_SECONDS = 4 * 3_600  # SES: the retry window of an action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of an action. `read` reports what is wrong and returns the kept value; a default of None leaves the field out."""
+
+    read: Reader
+    description: str
+    required: bool = False
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSchema:
+    """`ses` is the member's name in SES's ReceiptAction. `retries`: it can fail and takes `retry_for` and `on_failure`.
+
+    `handles`: it stores, delivers, publishes, bounces or drops, so a message that met it is not unhandled (semantics.md §3).
+    `available` is false for what SES has and this version has not: only SES's JSON may hold it.
+    """
+
+    description: str
+    fields: Dictionary[str, Field]
+    ses: str | None = None
+    retries: bool = False
+    handles: bool = True
+    available: bool = True
+
+
+_TOPIC = Field(read=read_topic, description="the topic that is told when it is done")
+COMMON = {
+    "retry_for": Field(
+        read=read_retry, default=RETRY_SECONDS, description="how long a failing step is tried again, as in 4h"
+    ),
+    "on_failure": Field(
+        read=word_reader("continue", "stop"), description="what a dead step does to the rest: continue or stop"
+    ),
+}
+ACTIONS: dict[str, ActionSchema] = {
+    "add_header": ActionSchema(
+        description="puts a header field on top of what later actions see",
+        ses="AddHeaderAction",
+        handles=False,
+        fields={
+            "header_name": Field(read=read_header_name, required=True, description="1 to 50 of A-Z a-z 0-9 -"),
+            "header_value": Field(
+                read=read_header_value, required=True, description="one line, at most 2048 characters"
+            ),
+        },
+    ),
+    "disk": ActionSchema(
+        description="writes the message to a directory, laid out as SES lays out a bucket",
+        retries=True,
+        fields={
+            "path": Field(read=read_line, required=True, description="the directory"),
+            "object_key_prefix": Field(
+                read=read_prefix, default="", description="put before the message id, as in support/"
+            ),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "webhook": ActionSchema(
+        description="posts the message to a URL, signed if there is a secret",
+        retries=True,
+        fields={
+            "url": Field(read=read_url, required=True, description="http:// or https://"),
+            "secret": Field(read=read_line, description='the signing secret, as in "${HOOK_SECRET}"'),
+            "format": Field(
+                read=word_reader("ses", "raw"), default="ses", description="ses (JSON) or raw (the message)"
+            ),
+            "headers": Field(read=read_header_map, description="further HTTP header fields, name: value"),
+        },
+    ),
+    "lambda": ActionSchema(
+        description="calls a function with SES's event",
+        ses="LambdaAction",
+        retries=True,
+        fields={
+            "function_arn": Field(read=read_function, required=True, description='"python:module:function" or an ARN'),
+            "invocation_type": Field(
+                read=word_reader(*INVOCATION_TYPES),
+                default="Event",
+                description="Event, or RequestResponse to wait for it",
+            ),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "bounce": ActionSchema(
+        description="refuses the message: in the session where that is possible, else by a bounce message",
+        ses="BounceAction",
+        retries=True,
+        fields={
+            "smtp_reply_code": Field(read=read_reply_code, required=True, description='"550", or 4xx to defer'),
+            "status_code": Field(read=read_status_code, description='the enhanced code, as in "5.7.1"'),
+            "message": Field(read=read_message, required=True, description="the text for the sender, one line"),
+            "sender": Field(read=read_mailbox, description="From of the bounce message; mailer-daemon@ without it"),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "drop": ActionSchema(description="ends here on purpose: the message counts as handled", fields={}),
+    "stop": ActionSchema(
+        description="ends the evaluation",
+        ses="StopAction",
+        handles=False,
+        fields={
+            "scope": Field(
+                read=word_reader("RuleSet", "Recipients"),
+                default="RuleSet",
+                description="RuleSet: for the whole message; Recipients: for those that this rule took",
+            ),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "s3": ActionSchema(
+        description="writes the message to a bucket",
+        ses="S3Action",
+        retries=True,
+        available=False,
+        fields={
+            "bucket_name": Field(read=read_line, required=True, description="the bucket"),
+            "object_key_prefix": Field(read=read_prefix, default="", description="put before the message id"),
+            "kms_key_arn": Field(read=read_arn, description="the key for client-side encryption"),
+            "topic_arn": _TOPIC,
+            "iam_role_arn": Field(read=read_arn, description="the role that SES would take"),
+        },
+    ),
+    "sns": ActionSchema(
+        description="publishes the message to a topic",
+        ses="SNSAction",
+        retries=True,
+        available=False,
+        fields={
+            "topic_arn": Field(read=read_topic, required=True, description="the topic"),
+            "encoding": Field(read=word_reader("UTF-8", "Base64"), default="UTF-8", description="UTF-8 or Base64"),
+        },
+    ),
+    "workmail": ActionSchema(
+        description="delivers the message to a WorkMail organization",
+        ses="WorkmailAction",
+        retries=True,
+        available=False,
+        fields={
+            "organization_arn": Field(read=read_arn, required=True, description="the organization"),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "connect": ActionSchema(
+        description="hands the message to a Connect instance",
+        ses="ConnectAction",
+        retries=True,
+        available=False,
+        fields={
+            "instance_arn": Field(read=read_arn, required=True, description="the instance"),
+            "iam_role_arn": Field(read=read_arn, required=True, description="the role that SES would take"),
+        },
+    ),
+}
+LATER = frozenset({"forward", "quarantine", "deliver"})
+AVAILABLE = tuple(name for name, schema in ACTIONS.items() if schema.available)
+
+
+def read_action(reading: Reading, node: Node) -> ActionSpec | None:
+    """`{disk: {path: ...}}`, or the bare word of an action that needs no field."""
+    if isinstance(node, Scalar) and node.text in ("drop", "stop"):
+        return ActionSpec(type=node.text, parameters=_defaults(ACTIONS[node.text]))
+    if not isinstance(node, Mapping) or len(node.entries) != 1:
+        found = f" with {len(node.entries)} keys" if isinstance(node, Mapping) else ""
+        example = "exactly one action, as in - disk: {path: ./mail}"
+        if isinstance(node, Mapping) and any(key in ACTIONS for key in node.entries):
+            example += '; begin each action with its own "- ", and indent its fields below it'
+        reading.wrong_type(node, f"an item of actions{found}", example)
+        return None
+    key, fields = next(iter(node.entries.values()))
+    schema = ACTIONS.get(key.text)
+    if schema is None and key.text not in LATER:
+        expected = nearest(key.text, AVAILABLE) or f"; expected {one_of(AVAILABLE)}"
+        reading.error("unknown-action", key, f"unknown action {shown(key.text)}{expected}")
+        return None
+    if schema is None or not (schema.available or reading.from_ses):
+        reading.error(
+            "unavailable-action", key, f"{key.text} is not available in this version; there are {', '.join(AVAILABLE)}"
+        )
+        return None
+    if not schema.available:
+        what = f"{key.text} is not available in this version; until a local target takes its place the step is unmapped"
+        reading.warn("unmapped-action", key, what)
+    return ActionSpec(type=key.text, parameters=_parameters(reading, key, fields, schema))
+
+
+def _parameters(reading: Reading, key: Scalar, node: Node, schema: ActionSchema) -> dict[str, Any]:
+    fields = _fields(schema)
+    if isinstance(node, Scalar) and node.value is None and not node.quoted:
+        known = {}
+    elif not fields and not (isinstance(node, Mapping) and not node.entries):
+        reading.error("unknown-key", node, f"{key.text} takes no fields; write {key.text}: {{}}")
+        return {}
+    else:
+        known = reading.entries(node, key.text, fields)
+        if not isinstance(node, Mapping):
+            return {}
+    kept = _defaults(schema)
+    for name, (_, value) in known.items():
+        read = fields[name].read(reading, value, f"{key.text} {name}")
+        if read is not None:
+            kept[name] = read
+    for name, field in schema.fields.items():
+        if field.required and name not in known:
+            reading.error("missing-key", key, f"{key.text} lacks {name}: {field.description}")
+    if key.text == "bounce":
+        _check_bounce(reading, known, kept)
+    return kept
+
+
+def _fields(schema: ActionSchema) -> dict[str, Field]:
+    return {**schema.fields, **COMMON} if schema.retries else dict(schema.fields)
+
+
+def _defaults(schema: ActionSchema) -> dict[str, Any]:
+    return {name: field.default for name, field in _fields(schema).items() if field.default is not None}
+
+
+def _check_bounce(reading: Reading, known: dict[str, tuple[Scalar, Node]], kept: dict[str, Any]) -> None:
+    code, status = kept.get("smtp_reply_code"), kept.get("status_code")
+    if code and status and code[0] != status[0]:
+        what = f"bounce status_code {status} does not fit smtp_reply_code {code}; both begin with the same digit"
+        reading.error("code-mismatch", known["status_code"][1], what)
