@@ -1,0 +1,53 @@
+"""The octets of messages that all connections hold together, and who must wait when they are too many (semantics.md §6)."""
+
+from typing import Protocol
+
+
+class Holder(Protocol):
+    weight: int
+
+    def lighten(self) -> None: ...
+
+
+class Budget:
+    """Beyond `limit`, connections stop reading, but for one: were all to wait, each with half a message, none would ever end.
+
+    That one is who came first over the limit; when it is done the next takes its turn. So what is held stays below `limit`, one
+    message, and one read for each connection.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: dict[Holder, None] = {}
+        self._leader: Holder | None = None
+        self.held = 0
+
+    def weigh(self, holder: Holder, octets: int) -> bool:
+        """Note that the holder now holds so many octets; whether it must stop reading."""
+        self.held += octets - holder.weight
+        holder.weight = octets
+        if octets == 0:
+            self._waiting.pop(holder, None)
+            if self._leader is holder:
+                self._leader = None
+            self._let_go()
+            return False
+        if self.held <= self._limit or self._leader is holder:
+            return False
+        if self._leader is None:
+            self._leader = holder
+            return False
+        self._waiting[holder] = None
+        return True
+
+    def _let_go(self) -> None:
+        if not self._waiting:
+            return
+        if self.held <= self._limit:
+            waiting, self._waiting = self._waiting, {}
+            for holder in waiting:
+                holder.lighten()
+        elif self._leader is None:
+            self._leader = next(iter(self._waiting))
+            del self._waiting[self._leader]
+            self._leader.lighten()

@@ -1,0 +1,55 @@
+"""From the machine's events to the session's methods, and coroutines that are started before they are given to a task."""
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+from mail.reply import Reply
+from smtp.backend import Session
+from smtp.events import Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset
+
+Answer = Coroutine[Any, Any, Reply | None]
+
+_CALLS: dict[type, Callable[[Session, Any], Answer]] = {
+    Rcpt: lambda session, event: session.rcpt(event.mailbox),
+    Mail: lambda session, event: session.mail(event.reverse_path, event.declared_size, smtputf8=event.smtputf8),
+    Data: lambda session, event: session.data(event.envelope, event.raw),
+    Hello: lambda session, event: session.hello(event.client),
+    Greet: lambda session, event: session.greet(event.client),
+    Reset: lambda session, event: session.reset(),  # noqa: ARG005
+    Refused: lambda session, event: session.refused(event.command, event.reply),
+    Close: lambda session, event: session.close(),  # noqa: ARG005
+}
+
+
+def call(session: Session, event: Event) -> Answer:
+    """The coroutine that answers this event, not started."""
+    return _CALLS[type(event)](session, event)
+
+
+class _Rest:
+    """What is left of a coroutine that was started by hand and then yielded `waiting`, for a task to await."""
+
+    def __init__(self, coroutine: Answer, waiting: Any) -> None:
+        self._coroutine = coroutine
+        self._waiting = waiting
+
+    def __await__(self) -> Generator[Any, Any, Reply | None]:
+        try:
+            yield self._waiting
+        except BaseException as error:  # what the task throws in belongs to the coroutine
+            return (yield from _thrown(self._coroutine, error))
+        return (yield from self._coroutine.__await__())
+
+
+def _thrown(coroutine: Answer, error: BaseException) -> Generator[Any, Any, Reply | None]:
+    try:
+        waiting = coroutine.throw(error)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    yield waiting
+    return (yield from coroutine.__await__())
+
+
+async def resumed(coroutine: Answer, waiting: Any) -> Reply | None:
+    """Await the rest of `coroutine`, whose first `send` gave `waiting`."""
+    return await _Rest(coroutine, waiting)

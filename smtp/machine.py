@@ -1,0 +1,300 @@
+"""The SMTP session as a sans-IO machine: octets go in, replies come out, and whoever takes the mail is asked one thing at a time.
+
+*Standards.* RFC 5321, RFC 2920 (PIPELINING), RFC 3030 (CHUNKING), RFC 3207 (STARTTLS), RFC 1870 (SIZE), RFC 6152 (8BITMIME),
+RFC 6531 (SMTPUTF8), RFC 2034 (ENHANCEDSTATUSCODES), RFC 9422 (LIMITS), PROXY and XCLIENT. Left out: BINARYMIME, DSN, REQUIRETLS.
+*Trust.* None in any octet. A line ends with CRLF only; input is bounded in every state; nothing before STARTTLS survives it.
+*Failure.* Nothing is raised for what a peer sends; it is answered.
+
+Theory of operation. `receive` appends to the input. `next_event` runs the current reader (`_read_...`) over the input until the
+driver must act: it returns that `Event`, and goes on only after `answer`. Replies gather in order; the driver takes them with
+`outgoing` whenever it waits. So pipelined commands are served in order however the input is cut, and a reply never overtakes
+another. A reader returns False when it needs more octets. The transaction is one object that is replaced, never cleared.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from mail.client import Client, Tls
+from mail.errors import Malformed
+from mail.reply import (
+    BARE_NEWLINE,
+    BYE,
+    EARLY_TALKER,
+    LINE_TOO_LONG,
+    TOO_MANY_ERRORS,
+    TRY_AGAIN,
+    Reply,
+)
+from smtp import commands
+from smtp.arguments import MailArgument
+from smtp.config import BareNewline, SmtpConfig, is_within
+from smtp.events import Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
+from smtp.proxy import parse_proxy
+from smtp.replies import banner, wire
+from smtp.transaction import Counts, Transaction
+
+
+def _read_nothing() -> bool:
+    return False
+
+
+class Machine:
+    """One connection."""
+
+    def __init__(self, config: SmtpConfig, client: Client) -> None:
+        self.config = config
+        self.client = client
+        self.peer = client.ip
+        self.strict = config.bare_newline is BareNewline.REJECT
+        self.transaction = Transaction()
+        self.counts = Counts()
+        self.greeted_with = ""  # HELO or EHLO, once it was accepted
+        self.greeting = ""  # the one that is being asked about
+        self.offered = MailArgument(reverse_path=None)  # the MAIL that is being asked about
+        self.helo_override: str | None = None
+        self._input = b""
+        self._at = 0
+        self._outgoing: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._asked: Event | None = None
+        self._is_over = False
+        self._is_deaf = False
+        self._input_ended = False
+        self._talked_early = False
+        self._reader: Callable[[], bool]
+        if is_within(client.ip, config.proxy_from):
+            self._reader = self._read_proxy
+        else:
+            self._reader = self._read_command
+            self._open()
+
+    # --- the driver's side
+
+    def receive(self, data: bytes) -> None:
+        if self._is_over or self._is_deaf:
+            return
+        self._talked_early |= type(self._asked) is Greet
+        self._input = self._input[self._at :] + data if self._at < len(self._input) else data
+        self._at = 0
+
+    def next_event(self) -> Event | None:
+        """What to do now; None when more input is needed, or while an answer is owed."""
+        if self._asked is not None:
+            return None
+        while not self._events:
+            if self._is_over:
+                return None
+            if self._at < len(self._input) and self._reader():
+                continue
+            if self._events:
+                break
+            if not self._input_ended:
+                return None
+            self.finish()
+        self._asked = self._events.popleft()
+        return self._asked
+
+    def answer(self, reply: Reply | None) -> None:
+        """The answer to the last event."""
+        event, self._asked = self._asked, None
+        match event:
+            case Rcpt():
+                commands.answered_rcpt(self, event, reply)
+            case Mail():
+                commands.answered_mail(self, reply)
+            case Data():
+                self._answered_data(reply)
+            case Hello():
+                commands.answered_hello(self, event, reply)
+            case Greet():
+                self._answered_greet(reply)
+            case Verb():
+                self.send(reply)
+            case _:
+                pass  # Reset, Refused, StartTls and Close have no answer
+        if self._is_over and self.transaction.is_open:
+            self.transaction = Transaction()  # MAIL was accepted after the client had gone
+            self._events.appendleft(Reset())
+
+    def outgoing(self) -> bytes:
+        """The replies since the last call, to be written at once."""
+        taken = b"".join(self._outgoing)
+        self._outgoing.clear()
+        return taken
+
+    def end_of_input(self) -> None:
+        """The peer has shut down its side: what it sent is still served, and answered."""
+        self._input_ended = True
+
+    def secured(self, tls: Tls) -> None:
+        """TLS stands. The client must say EHLO again, and nothing it said before counts (RFC 3207 §4.2)."""
+        protocol = self.client.protocol if self.config.implicit_tls else "SMTP"
+        self.client = replace(self.client, tls=tls, helo=None, protocol=protocol)
+        self.greeted_with = ""
+        self._is_deaf = False
+        if self.config.implicit_tls:
+            self._events.append(Greet(self.client))
+
+    def lost(self) -> None:
+        """The connection is gone: nothing more is read, and what was asked is still waited for."""
+        self.finish()
+
+    def shut(self, reply: Reply) -> None:
+        """Hang up with this reply (421), between two commands or in the middle of a message."""
+        if self._is_over:
+            return
+        self.send(reply.closing())
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    @property
+    def is_between_messages(self) -> bool:
+        return not self.transaction.is_open and self._asked is None
+
+    @property
+    def backlog(self) -> int:
+        """Octets of input that wait."""
+        return len(self._input) - self._at
+
+    @property
+    def held(self) -> int:
+        """Octets of message content that lie in memory, until the message is answered."""
+        if type(self._asked) is Data:
+            return len(self._asked.raw)
+        content = self.transaction.content
+        return content.held if content is not None else 0
+
+    @property
+    def phase(self) -> str:
+        """proxy, content or command: which patience applies."""
+        if self._reader == self._read_proxy:
+            return "proxy"
+        return "content" if self.transaction.content is not None else "command"
+
+    # --- for the commands
+
+    def ask(self, event: Event) -> None:
+        self._events.append(event)
+
+    def send(self, reply: Reply | None) -> None:
+        if reply is None or self._is_over:
+            return
+        self._outgoing.append(wire(reply))
+        if reply.close:
+            # Without a moment to read, a client that is still sending would see a reset and never the reply.
+            self.finish(linger=reply.code != BYE.code)
+
+    def send_raw(self, octets: bytes) -> None:
+        self._outgoing.append(octets)
+
+    def refuse(self, command: str, reply: Reply) -> None:
+        """Answer 4xx or 5xx on our own account; too many of them end the session."""
+        self.ask(Refused(command, reply))
+        self.counts.errors += 1
+        if self.counts.errors >= self.config.limits.errors and not reply.close:
+            self._outgoing.append(wire(reply))
+            reply = TOO_MANY_ERRORS
+        self.send(reply)
+
+    def drop_transaction(self) -> None:
+        """The transaction ends without a message."""
+        if self.transaction.is_open:
+            self.ask(Reset())
+        self.transaction = Transaction()
+
+    def finish(self, *, linger: bool = False) -> None:
+        """The last events; nothing is read after them. A second call changes nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._input, self._at = b"", 0
+        self._reader = (
+            _read_nothing  # a reader refers to the machine: let both go at once, without the garbage collector
+        )
+        if type(self._asked) not in (Mail, Data):  # their answer decides whether there is a transaction to drop
+            self.drop_transaction()
+        self.ask(Close(linger))
+
+    def read_with(self, reader: Callable[[], bool]) -> None:
+        """From here on the input is content, until `read_commands`."""
+        self._reader = reader
+
+    def read_commands(self) -> None:
+        self._reader = self._read_command
+
+    def next_octets(self) -> tuple[bytes, int]:
+        """The input, and where in it the reader stands."""
+        return self._input, self._at
+
+    def move_to(self, at: int) -> None:
+        self._at = at
+
+    def start_tls(self) -> None:
+        """Whatever was sent along with STARTTLS in the clear is thrown away (RFC 3207 §4.2: injection)."""
+        self._input, self._at = b"", 0
+        self._is_deaf = True
+        self.ask(StartTls())
+
+    # --- the readers
+
+    def _open(self) -> None:
+        if self.config.implicit_tls and self.client.tls is None:
+            self.start_tls()
+        else:
+            self._events.append(Greet(self.client))
+
+    def _answered_greet(self, reply: Reply | None) -> None:
+        if reply is not None:
+            self.send(reply.closing())
+        elif self._talked_early and self.config.refuse_early_talkers:
+            self.refuse("", EARLY_TALKER)
+        else:
+            self._outgoing.append(banner(self.config))
+
+    def _read_proxy(self) -> bool:
+        try:
+            proxied = parse_proxy(self._input[self._at :])
+        except Malformed:
+            self.finish()
+            return True
+        if proxied is None:
+            return False
+        self._at += proxied.octets
+        if proxied.ip is not None:
+            self.client = replace(self.client, ip=proxied.ip, port=proxied.port)
+            self.peer = proxied.ip
+        self.read_commands()
+        if self.config.implicit_tls and self.backlog:
+            self.finish()  # Note: the TLS hello came in one piece with the header, and cannot be handed back to the transport
+        else:
+            self._open()
+        return True
+
+    def _read_command(self) -> bool:
+        """One command line, or none yet."""
+        data, at = self._input, self._at
+        end = data.find(b"\n", at)
+        octets = (len(data) if end < 0 else end + 1) - at
+        if octets > self.config.limits.garbage_octets:
+            bare = self.strict and b"\r" in data[at : at + self.config.limits.garbage_octets - 1]
+            self.refuse("", (BARE_NEWLINE if bare else LINE_TOO_LONG).closing())
+            return True
+        if end < 0:
+            return False
+        self._at = end + 1
+        line = data[at:end]
+        if self.strict and (not line.endswith(b"\r") or b"\r" in line[:-1]):
+            self.refuse("", BARE_NEWLINE)
+        elif octets > self.config.limits.line_octets:
+            self.refuse("", LINE_TOO_LONG)
+        else:
+            commands.run(self, line.rstrip(b"\r"))
+        return True
+
+    def _answered_data(self, reply: Reply | None) -> None:
+        self.transaction = Transaction()
+        self.counts.took_message()
+        self.send(reply or TRY_AGAIN)

@@ -1,0 +1,85 @@
+"""How the machine reads content: DATA up to its last dot, BDAT up to its last octet.
+
+A reader takes what there is of its content, and answers or asks when it ends. Every refusal ends the transaction.
+"""
+
+from typing import TYPE_CHECKING
+
+from mail.crlf import normalise
+from mail.reply import BAD_SEQUENCE, BARE_NEWLINE, MESSAGE_TOO_BIG, OK, Reply
+from smtp.content import DotContent
+from smtp.events import Data
+from smtp.transaction import Chunk
+
+if TYPE_CHECKING:
+    from smtp.machine import Machine
+
+
+def start_data(machine: "Machine") -> None:
+    limits = machine.config.limits
+    dots = DotContent(limits.message_octets, limits.grace_octets, strict=machine.strict)
+    machine.transaction.content = dots.content
+    machine.read_with(lambda: _read_data(machine, dots))
+
+
+def _read_data(machine: "Machine", dots: DotContent) -> bool:
+    machine.move_to(dots.feed(*machine.next_octets()))
+    if dots.content.has_bare_newline:
+        _refuse(machine, "DATA", BARE_NEWLINE)
+    elif dots.is_exhausted:
+        _refuse(machine, "DATA", MESSAGE_TOO_BIG.closing())
+    elif dots.is_finished and dots.content.is_over:
+        _refuse(machine, "DATA", MESSAGE_TOO_BIG)
+    elif dots.is_finished:
+        _deliver(machine, dots.take())
+    return True
+
+
+def start_chunk(machine: "Machine", chunk: Chunk) -> None:
+    if chunk.octets_left:
+        machine.read_with(lambda: _read_chunk(machine, chunk))
+    else:
+        _end_chunk(machine, chunk)
+
+
+def _read_chunk(machine: "Machine", chunk: Chunk) -> bool:
+    data, at = machine.next_octets()
+    piece = data[at : at + chunk.octets_left]
+    machine.move_to(at + len(piece))
+    chunk.octets_left -= len(piece)
+    content = machine.transaction.content
+    if chunk.refusal is None and content is not None:
+        content.add(piece)
+        if content.has_bare_newline:
+            _refuse(machine, "BDAT", BARE_NEWLINE)
+            return True
+    if not chunk.octets_left:
+        _end_chunk(machine, chunk)
+    return True
+
+
+def _end_chunk(machine: "Machine", chunk: Chunk) -> None:
+    content = machine.transaction.content
+    if chunk.refusal is not None or content is None:
+        _refuse(machine, "BDAT", chunk.refusal or BAD_SEQUENCE)
+    elif not chunk.is_last:
+        machine.read_commands()
+        machine.send(OK.because(f"{content.octets} octets received"))
+    elif machine.strict and content.ends_with_cr:
+        _refuse(machine, "BDAT", BARE_NEWLINE)
+    else:
+        raw = content.take()
+        # DATA could not have carried a message without a final CRLF, and everything behind relies on it.
+        _deliver(machine, raw if not raw or raw.endswith(b"\r\n") else raw + b"\r\n")
+
+
+def _deliver(machine: "Machine", raw: bytes) -> None:
+    machine.read_commands()
+    machine.ask(Data(machine.transaction.envelope(), raw if machine.strict else normalise(raw)))
+
+
+def _refuse(machine: "Machine", command: str, reply: Reply) -> None:
+    machine.read_commands()
+    machine.refuse(command, reply)
+    if not machine.is_over:
+        machine.drop_transaction()

@@ -1,0 +1,42 @@
+"""Replies that only the server makes, and replies as octets."""
+
+from functools import lru_cache
+
+from mail.reply import (
+    BYE,
+    OK,
+    RECIPIENT_OK,
+    SENDER_OK,
+    START_DATA,
+    Reply,
+)
+from smtp.arguments import XCLIENT_NAMES
+from smtp.config import SmtpConfig
+
+TOO_MANY_MESSAGES = Reply(code=421, detail="7.0", text="Too many messages on this connection", close=True)
+
+# These live as long as the program, so their identity names them.
+_PREBUILT = {id(reply): bytes(reply) for reply in (OK, SENDER_OK, RECIPIENT_OK, START_DATA, BYE)}
+
+
+def wire(reply: Reply) -> bytes:
+    return _PREBUILT.get(id(reply)) or bytes(reply)
+
+
+@lru_cache(maxsize=64)
+def banner(config: SmtpConfig) -> bytes:
+    return bytes(Reply(code=220, text=f"{config.hostname} ESMTP {config.software}"))
+
+
+@lru_cache(maxsize=64)
+def hello(config: SmtpConfig, *, secure: bool, trusted: bool) -> Reply:
+    """EHLO's answer: STARTTLS is offered only where it can be done, XCLIENT only to whom it is open."""
+    limits = config.limits
+    offered = ["PIPELINING", f"SIZE {limits.message_octets}"]
+    if config.tls is not None and not secure:
+        offered.append("STARTTLS")
+    offered += ["8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"]
+    offered.append(f"LIMITS MAILMAX={limits.transactions} RCPTMAX={limits.recipients}")
+    if trusted:
+        offered.append(f"XCLIENT {XCLIENT_NAMES}")
+    return Reply(code=250, text=config.hostname, lines=tuple(offered))
