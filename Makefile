@@ -1,0 +1,55 @@
+# Each target does its own set-up: Python 3.11, pip and make are all that a machine needs (tools/prepare.py says how).
+#   PYTHON=python3.12   another interpreter          ARGS="..."   passed on to the program a target runs
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+PACKAGES := mail rules verdicts smtp spool actions inbound gatepost
+CHECKED := $(PACKAGES) tests tools
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test install dev engines lint format types lock dist torture bench clean
+
+help: ## print these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: install ## run the gateway on 127.0.0.1:2525, state in ./var (ARGS="--listen 127.0.0.1:2526")
+	@exec $(BIN)/gatepost serve $(ARGS)
+
+test: dev ## run the tests (ARGS="tests/rules -k stop")
+	$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
+
+install: ## prepare .venv; .venv/bin/gatepost is the program
+	@$(PYTHON) -m tools.prepare runtime
+
+dev: ## prepare .venv with what tests and checks need
+	@$(PYTHON) -m tools.prepare dev
+
+engines: ## install what the real-engine tests talk to, from Debian (root or sudo)
+	@tools/engines.sh
+
+lint: dev ## check style and format
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+format: dev ## put the format right
+	$(BIN)/ruff format $(CHECKED)
+
+types: dev ## check types, strictly
+	$(BIN)/mypy
+	$(BIN)/mypy --namespace-packages --explicit-package-bases -m tools.prepare -m tools.pip_settings
+
+lock: ## resolve the dependencies again and write requirements*.lock
+	@$(PYTHON) -m tools.prepare lock
+
+dist: ## build the source distribution and the wheel into dist/
+	@$(PYTHON) -m tools.prepare dist
+
+torture: dev ## run the tests harder (TORTURE=1..100: kills, random cases)
+	TORTURE=$${TORTURE:-100} $(BIN)/pytest -q -n auto --dist loadfile --timeout 3600 $(ARGS)
+
+bench: install ## measure messages a second and CPU per message
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove what the targets above made, but not ./var
+	rm -rf .venv .tools .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(CHECKED) bench samples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
