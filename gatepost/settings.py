@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from actions.http_targets import PRIVATE_HOSTS
+
 MB, MIB, GIB = 10**6, 2**20, 2**30
 DAY = 86_400
 
@@ -124,10 +126,20 @@ class Settings:
     webhook_private_hosts: tuple[str, ...] = _setting(
         "webhook.private_hosts",
         "texts",
-        lambda: ("localhost", "*", ".internal", ".local", ".svc.cluster.local"),
-        "names that may lead to private addresses; `*` is any name without a dot",
+        PRIVATE_HOSTS,
+        "names that may lead to private addresses; `single-label` is any name without a dot",
     )
-    relay: str = _setting("relay", "text", "", "HOST:PORT that takes our bounce messages; without it they park")
+    relay_host: str = _setting("relay.host", "text", "", "takes our bounce messages; without it they park")
+    relay_port: int = _setting("relay.port", "count", 25, "port of the relay")
+    relay_tls: str = _setting(
+        "relay.tls",
+        "word",
+        "opportunistic",
+        "to the relay: none, as it offers (unverified), verified STARTTLS, or verified TLS from the start",
+        words=("none", "opportunistic", "starttls", "implicit"),
+    )
+    relay_username: str = _setting("relay.username", "text", "", "for AUTH at the relay")
+    relay_password: str = _setting("relay.password", "text", "", "for AUTH at the relay, as in ${RELAY_PASSWORD}")
     arns: dict[str, str] = _setting("arns", "map", dict, "local targets that stand for ARNs, as python:module:function")
 
     # the spool

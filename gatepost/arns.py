@@ -1,0 +1,79 @@
+"""Local targets for the ARNs of rules that come from SES (semantics.md §1, the setting `arns`).
+
+A key is a function's, topic's or bucket's ARN (`arn:aws:s3:::BUCKET`); a value is `python:MODULE:FUNCTION`, `disk:DIRECTORY` or a webhook's
+`https://…` URL. What no key names stays as it is: an error of `serve`, the outcome `unmapped` in a replay.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mail.errors import Malformed
+from rules.model import ActionSpec, RuleBook
+
+_FOREIGN = frozenset({"s3", "sns", "workmail", "connect"})
+_KEPT = ("retry_for", "on_failure", "topic_arn", "object_key_prefix")
+
+
+def mapped(book: RuleBook, arns: Mapping[str, str]) -> RuleBook:
+    """The book with every action whose ARN is named replaced by its local target. Raises `Malformed` for a target of no known form."""
+    if not arns:
+        return book
+    return replace(
+        book,
+        rule_sets=tuple(
+            replace(
+                rule_set,
+                rules=tuple(
+                    replace(rule, actions=tuple(_mapped(spec, arns) for spec in rule.actions))
+                    for rule in rule_set.rules
+                ),
+            )
+            for rule_set in book.rule_sets
+        ),
+    )
+
+
+def unmapped(book: RuleBook) -> list[str]:
+    """A sentence for each action of an enabled rule of the active set that has no local target."""
+    return [
+        f'rule "{rule.name}": {spec.type} {arn_of(spec)} has no local target; name one in the setting arns'
+        for rule in book.rule_set.rules
+        if rule.enabled
+        for spec in rule.actions
+        if spec.type in _FOREIGN or (spec.type == "lambda" and arn_of(spec).startswith("arn:"))
+    ]
+
+
+def arn_of(spec: ActionSpec) -> str:
+    """The ARN that names an action's target; "" for one that has none."""
+    parameters = spec.parameters
+    match spec.type:
+        case "s3":
+            return f"arn:aws:s3:::{parameters['bucket_name']}"
+        case "sns":
+            return str(parameters["topic_arn"])
+        case "lambda":
+            return str(parameters["function_arn"])
+        case "workmail":
+            return str(parameters["organization_arn"])
+        case "connect":
+            return str(parameters["instance_arn"])
+    return ""
+
+
+def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
+    target = arns.get(arn_of(spec), "")
+    if not target:
+        return spec
+    kept = {name: spec.parameters[name] for name in _KEPT if name in spec.parameters}
+    scheme, _, rest = target.partition(":")
+    if scheme == "python":
+        invocation = spec.parameters.get("invocation_type", "Event")
+        kept.pop("object_key_prefix", None)
+        return ActionSpec(type="lambda", parameters={**kept, "function_arn": target, "invocation_type": invocation})
+    if scheme == "disk" and rest:
+        return ActionSpec(type="disk", parameters={"object_key_prefix": "", **kept, "path": rest})
+    if scheme in ("http", "https"):
+        common = {name: value for name, value in kept.items() if name in ("retry_for", "on_failure")}
+        return ActionSpec(type="webhook", parameters={**common, "url": target, "format": "ses"})
+    raise Malformed(f"arns: {target} is no target; expected python:MODULE:FUNCTION, disk:DIRECTORY or an http(s) URL")

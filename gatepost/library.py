@@ -1,0 +1,122 @@
+"""Rule books by version: loading a file, choosing the active one, finding the one that a message was pinned to (semantics.md §4)."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+from rules.compiled import CompiledBook, compile_book
+
+from gatepost import built_in
+from gatepost.arns import mapped, unmapped
+from gatepost.settings import Settings
+from gatepost.variables import unset_variables
+from mail.errors import Malformed
+from rules.load import Limits, load_book, load_text
+from rules.model import RuleBook, decode_book
+from rules.patterns import pattern_error
+from rules.schema_findings import Finding
+from spool.ports import RuleBooks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A rules file as the settings want it: `book` is None if a finding is an error. `origin` is its path, or `built-in`."""
+
+    origin: str
+    book: RuleBook | None
+    findings: tuple[Finding, ...]
+
+
+def open_rules(settings: Settings, path: Path | None = None) -> Opened:
+    """The book of `path`, of the settings' rules file, or the built-in one; ARNs mapped, `${VAR}` checked."""
+    path = path or settings.rules
+    if path is None:
+        loaded = load_text(
+            built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings), check_pattern=pattern_error
+        )
+        return Opened(origin=built_in.NAME, book=loaded.book, findings=())
+    loaded = load_book(path, limits=_limits(settings), check_pattern=pattern_error)
+    findings = loaded.findings + (_variables(path) if loaded.book is not None else ())
+    book = loaded.book
+    if book is not None:
+        try:
+            book = mapped(book, settings.arns)
+        except Malformed as error:
+            findings += (_finding(path, str(error)),)
+    failed = any(finding.severity == "error" for finding in findings)
+    return Opened(origin=str(path), book=None if failed else book, findings=findings)
+
+
+def refusals(opened: Opened, settings: Settings, *, is_loopback: bool) -> list[str]:
+    """Why `serve` may not run with this book: an open relay in the making, or actions without a target (semantics.md §1)."""
+    book = opened.book
+    if book is None:
+        return []
+    reasons = unmapped(book)
+    if not compile_book(book).has_domains and not is_loopback:
+        reasons.append(
+            "the rules name no domains, so every domain would be ours; name them in domains:, or listen on loopback only"
+        )
+    return reasons
+
+
+class Library:
+    """The versions that a spool's messages are pinned to, and the active one. Reading is cheap; only `load` touches a file."""
+
+    def __init__(self, store: RuleBooks, settings: Settings, clock: Callable[[], datetime]) -> None:
+        self._store, self._settings, self._clock = store, settings, clock
+        self._active: CompiledBook | None = None
+
+    def load(self, opened: Opened) -> bool:
+        """Commit a version and, unless the pointer is pinned or the settings say otherwise, make it active. True: it is active."""
+        book = opened.book
+        if book is None:
+            raise Malformed(f"{opened.origin} has errors")
+        self._store.put(book.digest, book.content, opened.origin, self._clock())
+        active = self._store.active()
+        if active is None or (not active.pinned and self._settings.rules_on_change == "activate"):
+            self._store.activate(book.digest, pinned=False)
+        self._active = None
+        return self.active().book.digest == book.digest
+
+    def active(self) -> CompiledBook:
+        if self._active is None:
+            version = self._store.active()
+            if version is None:
+                raise Malformed("no rule set is active")
+            self._active = self.by_digest(version.digest)
+        return self._active
+
+    def refresh(self) -> None:
+        """Look at the pointer again: a command may have moved it."""
+        self._active = None
+
+    def by_digest(self, digest: str) -> CompiledBook:
+        """Raises `spool.ports.NotFound` for a version that is not kept any more."""
+        return _by_digest(self._store, digest)
+
+
+@lru_cache(maxsize=64)
+def _by_digest(store: RuleBooks, digest: str) -> CompiledBook:
+    return compile_book(decode_book(store.content(digest)))
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        rules=settings.limits_rules,
+        actions=settings.limits_actions,
+        recipients=settings.limits_recipients,
+        filters=settings.limits_filters,
+        rule_sets=settings.limits_rule_sets,
+    )
+
+
+def _variables(path: Path) -> tuple[Finding, ...]:
+    return unset_variables(path.read_text(encoding="utf-8-sig"), str(path), os.environ)
+
+
+def _finding(path: Path, message: str) -> Finding:
+    return Finding(severity="error", code="arns", file=str(path), line=1, column=1, message=message)

@@ -1,0 +1,54 @@
+"""`${NAME}` in a rules file: kept as it stands in what is stored and hashed, resolved when an action runs (semantics.md §4)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mail.errors import Permanent
+from rules.load_yaml import parse_yaml
+from rules.schema_findings import Finding, Report
+from rules.schema_nodes import Mapping as MappingNode
+from rules.schema_nodes import Node, Scalar
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def unset_variables(text: str, file: str, environment: Mapping[str, str]) -> tuple[Finding, ...]:
+    """An error for each `${NAME}` of a rules file that the environment does not set, where it stands."""
+    report = Report(file)
+    tree = parse_yaml(text, Report(file))
+    for node in _scalars(tree) if tree is not None else ():
+        for name in _VARIABLE.findall(node.text):
+            if name not in environment:
+                report.error("unset-variable", node, f"${{{name}}} is not set in the environment")
+    return report.findings()
+
+
+def _scalars(node: Node) -> Iterator[Scalar]:
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, MappingNode):
+        for _, value in node.entries.values():
+            yield from _scalars(value)
+    else:
+        for item in node.items:
+            yield from _scalars(item)
+
+
+def resolved(parameters: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """An action's parameters with their variables. Raises `Permanent` for one that is not set (any more)."""
+    return {name: _resolve(value, environment) for name, value in parameters.items()}
+
+
+def _resolve(value: Any, environment: Mapping[str, str]) -> Any:
+    if isinstance(value, str) and "${" in value:
+        return _VARIABLE.sub(lambda match: _value(match.group(1), environment), value)
+    if isinstance(value, Mapping):
+        return {name: _resolve(inner, environment) for name, inner in value.items()}
+    return value
+
+
+def _value(name: str, environment: Mapping[str, str]) -> str:
+    if name not in environment:
+        raise Permanent(f"${{{name}}} is not set in the environment")
+    return environment[name]

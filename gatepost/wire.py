@@ -1,0 +1,160 @@
+"""The composition root: settings become working parts, and packages that may not know each other get each other's callables."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from verdicts.auth_results import authentication_results
+from verdicts.dns_resolver import LiveResolver
+
+from actions.function_host import FunctionHost, FunctionSettings
+from actions.object_store import ObjectStore
+from actions.protocol import Prepend
+from actions.table import Ports
+from gatepost.http_client import AiohttpClient
+from gatepost.settings import Settings
+from gatepost.settings_file import parse_address
+from gatepost.zone_file import read_zone
+from mail.receipt import Receipt
+from mail.trace_fields import prepended_fields
+from rules.step import Step
+from smtp.client import RelayClient, RelaySettings
+from smtp.config import BareNewline, Limits, SmtpConfig, Timeouts
+from verdicts.alignment import organizational_domain
+from verdicts.policy import Policy
+from verdicts.ports import Resolver
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def now() -> datetime:
+    """The wall clock, read here and handed down."""
+    return datetime.now(UTC)
+
+
+def hostname_of(settings: Settings) -> str:
+    return settings.hostname or socket.gethostname().lower() or "localhost"
+
+
+def resolver_of(settings: Settings) -> Resolver:
+    """The zone file if there is one, else live DNS. Raises `Malformed` for a zone file with errors, OSError if it is not there."""
+    if settings.dns_zone is not None:
+        return read_zone(settings.dns_zone)
+    return LiveResolver(servers=settings.dns_servers, cache_size=settings.dns_cache)
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(
+        dmarc=settings.verdicts_dmarc,
+        receiver=hostname_of(settings),
+        deadline_seconds=settings.verdicts_deadline,
+        dns_deadline_seconds=settings.dns_timeout,
+    )
+
+
+def prepend_of(settings: Settings) -> Prepend:
+    """What stands above a message for one step of its walk."""
+    hostname, authserv_id, style = hostname_of(settings), settings.verdicts_authserv_id, settings.verdicts_header_style
+
+    def prepend(receipt: Receipt, step: Step) -> bytes:
+        results = authentication_results(receipt, authserv_id=authserv_id, style=style)
+        return prepended_fields(
+            receipt, hostname=hostname, authentication_results=results, scanned=step.scanned, added=step.added
+        )
+
+    return prepend
+
+
+def smtp_config_of(settings: Settings, tls: "Callable[[], object] | None" = None) -> SmtpConfig:
+    limits = Limits(
+        message_octets=settings.smtp_size_limit,
+        recipients=settings.smtp_recipients,
+        connections=settings.smtp_connections,
+        connections_per_ip=settings.smtp_connections_per_ip,
+        in_flight_octets=settings.smtp_bytes_in_flight,
+    )
+    return SmtpConfig(
+        hostname=hostname_of(settings),
+        limits=limits,
+        timeouts=Timeouts(command=settings.smtp_command_timeout, content=settings.smtp_data_timeout),
+        bare_newline=BareNewline(settings.smtp_bare_newline),
+        proxy_from=networks(settings.proxy_from),
+        xclient_from=networks(settings.xclient_from),
+    )
+
+
+def networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+
+
+def addresses_of(settings: Settings) -> list[tuple[str, int]]:
+    return [address for address in map(parse_address, settings.listen) if address is not None]
+
+
+def is_loopback(addresses: list[tuple[str, int]]) -> bool:
+    """Whether every listener can be reached from this machine only; a name counts by what it is, not by what it resolves to."""
+    return all(host == "localhost" or _is_loopback_ip(host) for host, _ in addresses)
+
+
+def _is_loopback_ip(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def relay_of(settings: Settings, clock: Callable[[], datetime]) -> RelayClient | None:
+    if not settings.relay_host:
+        return None
+    return RelayClient(
+        RelaySettings(
+            host=settings.relay_host,
+            port=settings.relay_port,
+            tls=settings.relay_tls,
+            username=settings.relay_username or None,
+            password=settings.relay_password or None,
+            hostname=hostname_of(settings),
+        ),
+        clock=clock,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What actions work through; closed after the runner has drained."""
+
+    ports: Ports
+    http: AiohttpClient
+
+    async def close(self) -> None:
+        await self.ports.store.close()
+        await self.ports.functions.close()
+        await self.http.close()
+
+
+def effects_of(settings: Settings, clock: Callable[[], datetime], rules: Path | None) -> Effects:
+    """`rules` is the rules file, whose directory holds the functions unless the settings say otherwise (semantics.md §9)."""
+    http = AiohttpClient(private_hosts=settings.webhook_private_hosts)
+    path = settings.functions_path or ((rules.parent,) if rules is not None else (Path(),))
+    functions = FunctionSettings(
+        path=tuple(directory.resolve() for directory in path),
+        python=settings.functions_python or None,
+        processes=settings.functions_processes,
+        timeout_seconds=settings.functions_timeout,
+        memory_octets=settings.functions_memory,
+        environment={name: os.environ[name] for name in settings.functions_environment if name in os.environ},
+    )
+    ports = Ports(
+        store=ObjectStore(settings.disk_sync),
+        http=http,
+        functions=FunctionHost(functions),
+        relay=relay_of(settings, clock),
+        hostname=hostname_of(settings),
+        organizational_domain=organizational_domain,
+        base=settings.data.resolve(),
+    )
+    return Effects(ports=ports, http=http)
