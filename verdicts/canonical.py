@@ -7,10 +7,11 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail.headers import Field
-from verdicts.inquiry import Need
+from verdicts.inquiry import BodySpec, Need
 
 INLINE_OCTETS = 256 * 1024
 # Large bodies are taken in pieces: the replaces hold the interpreter's lock, the pauses between them let the loop run.
@@ -20,14 +21,6 @@ _WSP = b" \t"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _OTHER_SPACE = re.compile(rb"[\v\f\r\n]")
 _WSP_RUN = re.compile(rb"[ \t]+")
-
-
-@dataclass(frozen=True, slots=True)
-class BodySpec:
-    """Which hash: `relaxed` or `simple`, over the first `limit` octets of the canonical body (None: all)."""
-
-    canonicalization: str
-    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +101,14 @@ class BodyHashes:
         self._start = body_start
         self._known: dict[BodySpec, BodyHash] = {}
 
-    def require(self, specs: list[BodySpec]) -> None:
+    def require(self, specs: Sequence[BodySpec]) -> None:
         """Make these known; raises `Need` if that is work for a thread."""
         missing = [spec for spec in dict.fromkeys(specs) if spec not in self._known]
         if missing and len(self._raw) - self._start > INLINE_OCTETS:
             raise Need(work=missing)
         self.compute(missing)
 
-    def compute(self, specs: list[BodySpec]) -> None:
+    def compute(self, specs: Sequence[BodySpec]) -> None:
         """Hash, in whatever thread this is called."""
         for spec in specs:
             hasher = BodyHasher(spec)
@@ -154,4 +147,3 @@ def relaxed_value(value: bytes) -> bytes:
     if not _OTHER_SPACE.search(value):
         return b" ".join(value.split())
     return _WSP_RUN.sub(b" ", value).strip(_WSP)
-

@@ -14,7 +14,7 @@ import dkim
 from mail.headers import Field
 from mail.message import Message
 from mail.verdict import AuthResult
-from verdicts.canonical import BodyHashes, BodySpec, HeaderForms
+from verdicts.canonical import BodyHashes, HeaderForms
 from verdicts.dkim_key import Key, parse_key
 from verdicts.dkim_signature import (
     Refused,
@@ -25,7 +25,7 @@ from verdicts.dkim_signature import (
     select_fields,
     signed_text,
 )
-from verdicts.inquiry import Ask
+from verdicts.inquiry import Ask, BodySpec
 from verdicts.policy import Policy
 from verdicts.ports import Answer, Lookup
 
@@ -126,9 +126,7 @@ def check_dkim(
     return tuple(results)
 
 
-def _read(
-    field: Field, text: SignedText, now: int, policy: Policy
-) -> tuple[dict[str, str], Signature | Refused]:
+def _read(field: Field, text: SignedText, now: int, policy: Policy) -> tuple[dict[str, str], Signature | Refused]:
     tags: dict[str, str] = {}
     try:
         tags = read_tags(field)
@@ -176,7 +174,11 @@ def _length(text: SignedText, body: BodySpec | None) -> dict[str, str]:
 
 
 def _result(
-    tags: dict[str, str], result: str, reason: str, signature: Signature | None = None, more: dict[str, str] | None = None
+    tags: dict[str, str],
+    result: str,
+    reason: str,
+    signature: Signature | None = None,
+    more: dict[str, str] | None = None,
 ) -> AuthResult:
     """`header.b` is the first eight characters of b= (RFC 6008)."""
     domain = signature.domain if signature else tags.get("d", "").lower()

@@ -22,7 +22,9 @@ from verdicts.ports import Lookup
 
 REASON_LENGTH = 200
 
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)+\Z", re.I)
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)+\Z", re.I
+)
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 _asking: ContextVar[Ask] = ContextVar("asking")

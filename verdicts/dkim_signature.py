@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from mail.address import parse_domain
 from mail.errors import Malformed
 from mail.headers import Field, HeaderView
-from verdicts.canonical import BodySpec, HeaderForms, relaxed_field
+from verdicts.canonical import HeaderForms, relaxed_field
 from verdicts.dkim_key import Key
+from verdicts.inquiry import BodySpec
 from verdicts.tag_list import WHITE_SPACE, colon_list, parse_tags
 
 _SPACE = re.compile(r"[ \t\r\n]+")
 _QUOTED_PRINTABLE = re.compile(r"=([0-9A-F]{2})")
-_SELECTOR = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\Z")
+_SELECTOR = re.compile(
+    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\Z"
+)
 _FORMS = ("simple", "relaxed")
 
 

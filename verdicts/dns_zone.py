@@ -63,10 +63,9 @@ def _entry(name: str, entry: Any) -> Answer | dict[str, Answer]:
         if isinstance(values, str) and values.upper() in FAILURES:
             answers[kind] = _FAILED[values.upper()]
             continue
-        if not isinstance(values, list):
-            values = [values]
-        if values:
-            records = tuple(_record(name, kind, value) for value in values)
+        listed = values if isinstance(values, list) else [values]
+        if listed:
+            records = tuple(_record(name, kind, value) for value in listed)
             answers[kind] = Answer(outcome=Lookup.RECORDS, records=records, ttl=TTL_SECONDS)
     return answers
 

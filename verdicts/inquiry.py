@@ -13,11 +13,21 @@ the queries that the From domain's DMARC policy needs.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mail.receipt import Evidence, Query
 from verdicts.ports import Answer, Lookup, Resolver
 
 Question = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BodySpec:
+    """A body hash that a check needs: `relaxed` or `simple`, over the first `limit` octets of the canonical body (None: all)."""
+
+    canonicalization: str
+    limit: int | None = None
+
 
 # They add up to 60 queries and 256 KiB.
 QUERIES = {"spf": 30, "dkim": 10, "arc": 10, "dmarc": 10}
@@ -27,7 +37,7 @@ OCTETS = 64 * 1024
 class Need(BaseException):
     """Control flow: the check cannot go on without these. Not an Exception, so that no library's handler eats it."""
 
-    def __init__(self, questions: Sequence[Question] = (), work: Sequence[object] = ()) -> None:
+    def __init__(self, questions: Sequence[Question] = (), work: Sequence[BodySpec] = ()) -> None:
         super().__init__()
         self.questions = questions
         self.work = work

@@ -1,0 +1,129 @@
+"""Judging one message: all checks side by side, under one deadline, in a stable order, with the evidence kept.
+
+*Standards.* semantics.md §5.
+*Trust.* The message is hostile. A check that crashes is a result of that check (permerror, PROCESSING_FAILED) and touches no
+other; its traceback goes to `Judgement.crashes`, for history and log, and never into a result.
+*Failure.* `judge` raises nothing but cancellation.
+
+When every answer is cached, the body is small and nothing is scanned, no task is made and the loop is not visited.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.message import Message
+from mail.receipt import Evidence
+from mail.verdict import DISABLED, AuthResult, Verdicts
+from verdicts.canonical import BodyHashes
+from verdicts.check_arc import check_arc
+from verdicts.check_dkim import check_dkim
+from verdicts.check_dmarc import DmarcVerdict, author_domains, check_dmarc, look_ahead
+from verdicts.check_spf import check_spf
+from verdicts.driver import Driver, Run
+from verdicts.inquiry import Ask, Inquiry
+from verdicts.null_scanners import recorded_reply
+from verdicts.policy import Policy
+from verdicts.ports import Resolver, Scanner
+from verdicts.scans import Scans
+
+CHECKS = ("spf", "dkim", "arc", "dmarc")
+DEFAULT_POLICY = Policy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """`deferred` says why the message must be answered 451, `rejected` why 5xx: a scanner failed and its `on_error` asks
+    for it; None otherwise. `crashes` are the tracebacks of failures that are ours, for history and log."""
+
+    verdicts: Verdicts
+    evidence: Evidence
+    deferred: str | None = None
+    rejected: str | None = None
+    crashes: tuple[str, ...] = ()
+
+
+async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
+    message: Message,
+    envelope: Envelope,
+    client: Client,
+    *,
+    received_at: datetime,
+    resolver: Resolver,
+    policy: Policy = DEFAULT_POLICY,
+    spam: Scanner | None = None,
+    virus: Scanner | None = None,
+    wants_spam: bool = False,
+    wants_virus: bool = False,
+) -> Judgement:
+    """The verdicts on this message, and what they rest on. A scan that is wanted and has no engine is DISABLED."""
+    inquiry = Inquiry(resolver)
+    scans = Scans(message.raw, envelope, client, policy)
+    if wants_spam and spam is not None:
+        scans.start("spam", spam, policy.spam_deadline_seconds)
+    if wants_virus and virus is not None:
+        scans.start("virus", virus, policy.virus_deadline_seconds)
+    try:
+        spf, dkim, arc, dmarc, crashes = await _authenticate(message, envelope, client, received_at, inquiry, policy)
+        scanned = await scans.results()
+    finally:
+        scans.cancel()
+    return Judgement(
+        verdicts=Verdicts(
+            spf=spf,
+            dkim=dkim,
+            arc=arc,
+            dmarc=dmarc.result,
+            spam=scanned.get("spam", DISABLED),
+            virus=scanned.get("virus", DISABLED),
+            dmarc_policy=dmarc.policy,
+            from_domain=dmarc.from_domain,
+        ),
+        evidence=inquiry.evidence(CHECKS, {method: recorded_reply(result) for method, result in scanned.items()}),
+        deferred=scans.failure("defer"),
+        rejected=scans.failure("reject"),
+        crashes=(*crashes, *scans.crashes),
+    )
+
+
+async def _authenticate(
+    message: Message, envelope: Envelope, client: Client, received_at: datetime, inquiry: Inquiry, policy: Policy
+) -> tuple[AuthResult, tuple[AuthResult, ...], AuthResult, DmarcVerdict, list[str]]:
+    """SPF, DKIM and ARC side by side, then DMARC, which rests on the first two."""
+    bodies = BodyHashes(message.raw, message.header.body_start)
+    driver = Driver(inquiry, bodies, policy.dns_deadline_seconds)
+
+    def run_spf(ask: Ask) -> AuthResult:
+        return check_spf(
+            ask,
+            ip=client.ip,
+            helo=client.helo,
+            reverse_path=envelope.reverse_path,
+            received_at=received_at,
+            receiver=policy.receiver,
+        )
+
+    def run_dkim(ask: Ask) -> tuple[AuthResult, ...]:
+        return check_dkim(ask, message, bodies, received_at=received_at, policy=policy)
+
+    def run_arc(ask: Ask) -> AuthResult:
+        return check_arc(ask, message, bodies, received_at=received_at, policy=policy)
+
+    def run_dmarc(ask: Ask) -> DmarcVerdict:
+        return check_dmarc(ask, message.header, spf=spf.result, dkim=dkim.result, policy=policy)
+
+    def prepare_dmarc(ask: Ask) -> bool:
+        return look_ahead(ask, author_domains(message.header), policy)
+
+    spf = Run("spf", run_spf, lambda result, reason: _failed("spf", result, reason))
+    dkim = Run("dkim", run_dkim, lambda result, reason: (_failed("dkim", result, reason),))
+    arc = Run("arc", run_arc, lambda result, reason: _failed("arc", result, reason))
+    dmarc = Run("dmarc", run_dmarc, lambda result, reason: DmarcVerdict(result=_failed("dmarc", result, reason)))
+    await driver.finish(spf, dkim, arc, meanwhile=Run("dmarc", prepare_dmarc, lambda *_: False))
+    await driver.finish(dmarc)
+    return spf.result, dkim.result, arc.result, dmarc.result, driver.crashes
+
+
+def _failed(method: str, result: str, reason: str) -> AuthResult:
+    return AuthResult(method=method, result=result, reason=reason)
