@@ -1,7 +1,7 @@
 """Local targets for the ARNs of rules that come from SES (semantics.md §1, the setting `arns`).
 
-A key is a function's, topic's or bucket's ARN (`arn:aws:s3:::BUCKET`); a value is `python:MODULE:FUNCTION`, `disk:DIRECTORY` or a webhook's
-`https://…` URL. What no key names stays as it is: an error of `serve`, the outcome `unmapped` in a replay.
+A key is a function's, topic's or bucket's ARN (`arn:aws:s3:::BUCKET`); a value is `python:MODULE:FUNCTION`, `disk:DIRECTORY` or
+the `https://…` URL of a webhook. What no key names stays as it is: an error of `serve`, the outcome `unmapped` in a replay.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _KEPT = ("retry_for", "on_failure", "topic_arn", "object_key_prefix")
 
 
 def mapped(book: RuleBook, arns: Mapping[str, str]) -> RuleBook:
-    """The book with every action whose ARN is named replaced by its local target. Raises `Malformed` for a target of no known form."""
+    """The book with every action whose ARN is named replaced by its local target. Raises `Malformed` for an unknown target."""
     if not arns:
         return book
     return replace(

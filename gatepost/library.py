@@ -1,4 +1,4 @@
-"""Rule books by version: loading a file, choosing the active one, finding the one that a message was pinned to (semantics.md §4)."""
+"""Rule books by version: loading a file, choosing the active one, finding a message's own (semantics.md §4)."""
 
 import os
 from collections.abc import Callable
@@ -7,13 +7,12 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from rules.compiled import CompiledBook, compile_book
-
 from gatepost import built_in
 from gatepost.arns import mapped, unmapped
 from gatepost.settings import Settings
 from gatepost.variables import unset_variables
 from mail.errors import Malformed
+from rules.compiled import CompiledBook, compile_book
 from rules.load import Limits, load_book, load_text
 from rules.model import RuleBook, decode_book
 from rules.patterns import pattern_error
@@ -50,7 +49,7 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     return Opened(origin=str(path), book=None if failed else book, findings=findings)
 
 
-def refusals(opened: Opened, settings: Settings, *, is_loopback: bool) -> list[str]:
+def refusals(opened: Opened, *, is_loopback: bool) -> list[str]:
     """Why `serve` may not run with this book: an open relay in the making, or actions without a target (semantics.md §1)."""
     book = opened.book
     if book is None:

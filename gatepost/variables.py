@@ -1,10 +1,8 @@
-"""`${NAME}` in a rules file: kept as it stands in what is stored and hashed, resolved when an action runs (semantics.md §4)."""
+"""`${NAME}` in a rules file: resolved when an action runs, but missed when the file is loaded (semantics.md §8)."""
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from mail.errors import Permanent
 from rules.load_yaml import parse_yaml
 from rules.schema_findings import Finding, Report
 from rules.schema_nodes import Mapping as MappingNode
@@ -33,22 +31,3 @@ def _scalars(node: Node) -> Iterator[Scalar]:
     else:
         for item in node.items:
             yield from _scalars(item)
-
-
-def resolved(parameters: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """An action's parameters with their variables. Raises `Permanent` for one that is not set (any more)."""
-    return {name: _resolve(value, environment) for name, value in parameters.items()}
-
-
-def _resolve(value: Any, environment: Mapping[str, str]) -> Any:
-    if isinstance(value, str) and "${" in value:
-        return _VARIABLE.sub(lambda match: _value(match.group(1), environment), value)
-    if isinstance(value, Mapping):
-        return {name: _resolve(inner, environment) for name, inner in value.items()}
-    return value
-
-
-def _value(name: str, environment: Mapping[str, str]) -> str:
-    if name not in environment:
-        raise Permanent(f"${{{name}}} is not set in the environment")
-    return environment[name]

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ def prepend_of(settings: Settings) -> Prepend:
     return prepend
 
 
-def smtp_config_of(settings: Settings, tls: "Callable[[], object] | None" = None) -> SmtpConfig:
+def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig:
     limits = Limits(
         message_octets=settings.smtp_size_limit,
         recipients=settings.smtp_recipients,
@@ -84,6 +85,7 @@ def smtp_config_of(settings: Settings, tls: "Callable[[], object] | None" = None
         bare_newline=BareNewline(settings.smtp_bare_newline),
         proxy_from=networks(settings.proxy_from),
         xclient_from=networks(settings.xclient_from),
+        tls=tls,
     )
 
 

@@ -15,8 +15,6 @@ from itertools import zip_longest
 
 import click
 
-from mail.outcome import Result
-
 NARROWEST, WIDEST = 60, 140  # a line longer than this is not read any more
 MARKS_IN_A_ROW = 3  # combining marks on one character; beyond them they only deface the neighbouring lines
 
@@ -24,7 +22,7 @@ MARKS_IN_A_ROW = 3  # combining marks on one character; beyond them they only de
 _JOINERS = "\u200c\u200d"
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _IN_JSON = re.compile(
-    r"[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\uffff]"
+    r"[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff]"
 )
 _BEYOND_JSON = re.compile(r"[\U000e0000-\U000e0fff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -57,8 +55,6 @@ COLOURS = {
     "aborted": "red",
 }
 """One colour for each word of an outcome, a state or a verdict, the same on every screen."""
-
-GRAVE = frozenset({Result.FAILED, Result.DEAD})
 
 
 def speaks_unicode() -> bool:
@@ -128,9 +124,9 @@ def mark(character: str) -> str:
     return character if speaks_unicode() else _ASCII[character]
 
 
-def word(text: str) -> str:
-    """A word of ours in its colour; any other text as it is."""
-    shown = visible(text)
+def word(text: str, shown: str | None = None) -> str:
+    """A word of ours in its colour, any other text as it is; `shown` in its place."""
+    shown = visible(text if shown is None else shown)
     colour = COLOURS.get(text.lower())
     return click.style(shown, fg=colour) if colour else shown
 
