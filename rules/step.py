@@ -8,6 +8,18 @@ from mail.outcome import Outcome
 from mail.reply import Reply
 from rules.model import ActionSpec
 
+_HOLDING = frozenset(("add_header", "stop", "bounce", "drop", "quarantine"))
+
+
+def is_answering(spec: ActionSpec) -> bool:
+    """Whether this is a function whose answer can stop the rule or the rule set (SES: Lambda disposition)."""
+    return spec.type == "lambda" and spec.parameters.get("invocation_type") == "RequestResponse"
+
+
+def holds_the_walk(spec: ActionSpec) -> bool:
+    """Whether an action of this kind can change what follows it (semantics.md §4)."""
+    return spec.type in _HOLDING or is_answering(spec)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -36,10 +48,11 @@ class Step:
 
     @property
     def holds(self) -> bool:
-        """Whether the walk must wait for this step's outcome, because it can change what follows (semantics.md §4)."""
-        if self.ordered or self.spec.type in ("add_header", "stop", "bounce", "drop"):
-            return True
-        return self.spec.type == "lambda" and self.spec.parameters.get("invocation_type") == "RequestResponse"
+        """Whether the walk must wait for this step's outcome, because it can change what follows (semantics.md §4).
+
+        `on_failure: stop` is such a case: had the walk gone on, a step that dies later would contradict what has run.
+        """
+        return self.ordered or self.on_failure == "stop" or holds_the_walk(self.spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

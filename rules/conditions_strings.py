@@ -1,0 +1,170 @@
+"""STRING: what is compared, and how (semantics.md §2; the kept form is `rules.schema_conditions`').
+
+What is compared is text with keys. Addresses are equal by recipient syntax and domains by domain syntax, so a value such as
+`.a.example` is one of the keys of what it takes; all other text has one key, itself in lower case.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from mail.address import Mailbox, parse_domain, parse_mailbox
+from mail.address_list import parse_address_list
+from mail.errors import Malformed
+from mail.words import decode_words
+from rules.facts import NOT_YET, Facts, Seen, Test, Text
+from rules.filters import PrefixTree
+from rules.patterns import compile_pattern
+from rules.recipients import domain_keys, mailbox_keys, pattern_key
+
+
+class Known(NamedTuple):
+    """The values there are, any of which may fit. `missing` says why there may be more of them; "" if these are all."""
+
+    texts: list[Text]
+    missing: str = ""
+    is_temporary: bool = False
+
+
+Source = Callable[[Facts, Mailbox | None], Known]
+UNSENT = Known([], str(NOT_YET.saw))
+
+
+class AddressLists:
+    """A book's address lists, compiled once for all conditions that name them."""
+
+    def __init__(self, lists: Mapping[str, tuple[str, ...]]) -> None:
+        self._lists = lists
+        self._keys: dict[str, frozenset[str]] = {}
+        self._networks: dict[str, PrefixTree] = {}
+
+    def keys(self, name: str) -> frozenset[str]:
+        """The keys of the list's addresses and domains."""
+        if name not in self._keys:
+            entries = (entry for entry in self._lists[name] if "/" not in entry or "@" in entry)
+            self._keys[name] = frozenset(pattern_key(entry) for entry in entries)
+        return self._keys[name]
+
+    def networks(self, name: str) -> PrefixTree:
+        """The list's CIDRs."""
+        if name not in self._networks:
+            self._networks[name] = PrefixTree(
+                [[entry for entry in self._lists[name] if "/" in entry and "@" not in entry]]
+            )
+        return self._networks[name]
+
+
+def compile_string(value: Mapping[str, Any], lists: AddressLists, source: Source, *, syntax: str = "text") -> Test:
+    """A STRING comparison. `syntax` is text, domain or address: how the values of equals are read."""
+    fits = _comparison(value["op"], value["values"], lists, syntax)
+    negated = value["op"] == "not_equals"
+
+    def test(facts: Facts, mailbox: Mailbox | None) -> Seen:
+        known = source(facts, mailbox)
+        if any(fits(text) for text in known.texts):
+            return Seen(not negated, _shown(known))
+        if known.missing:
+            return Seen(None, known.missing, known.is_temporary)
+        return Seen(negated, _shown(known))
+
+    return test
+
+
+def _shown(known: Known) -> Any:
+    shown = [text.shown for text in known.texts]
+    return None if not shown else shown[0] if len(shown) == 1 else shown
+
+
+def _comparison(operator: str, values: list[str], lists: AddressLists, syntax: str) -> Callable[[Text], bool]:
+    if operator == "matches":
+        patterns = [compile_pattern(value) for value in values]
+        return lambda text: any(is_found(text.shown) for is_found in patterns)
+    if operator in ("equals", "not_equals", "in_list"):
+        if operator == "in_list":
+            wanted = frozenset[str]().union(*(lists.keys(name) for name in values))
+        else:
+            wanted = frozenset(pattern_key(value) if syntax == "address" else value.lower() for value in values)
+        return lambda text: not wanted.isdisjoint(text.keys)
+    lower = tuple(value.lower() for value in values)
+    if operator == "starts_with":
+        return lambda text: text.shown.lower().startswith(lower)
+    if operator == "ends_with":
+        return lambda text: text.shown.lower().endswith(lower)
+    if operator == "contains":
+        return lambda text: any(value in text.shown.lower() for value in lower)
+    raise ValueError(operator)
+
+
+def plain(text: str) -> Text:
+    return Text(text, (text.lower(),))
+
+
+def domain_text(text: str) -> Text:
+    """A domain with its parents. An address literal equals itself; what is no domain (a strange HELO) equals nothing."""
+    if text.startswith("["):
+        return plain(text)
+    try:
+        return Text(text, domain_keys(parse_domain(text.removesuffix("."))))
+    except Malformed:
+        return Text(text, ())
+
+
+def mailbox_text(mailbox: Mailbox | None) -> Text:
+    """An envelope address; the null reverse-path is the empty text."""
+    return Text("", ("",)) if mailbox is None else Text(str(mailbox), mailbox_keys(mailbox))
+
+
+def address_text(text: str) -> Text:
+    """A header's address, its domain as A-label; what is no address equals nothing, or `From: a.example` would be that domain."""
+    try:
+        return mailbox_text(parse_mailbox(text))
+    except Malformed:
+        return Text(text, ())
+
+
+def reverse_path(facts: Facts, _: Mailbox | None) -> Known:
+    return Known([mailbox_text(facts.reverse_path)])
+
+
+def recipient(_: Facts, mailbox: Mailbox | None) -> Known:
+    return UNSENT if mailbox is None else Known([mailbox_text(mailbox)])
+
+
+def helo(facts: Facts, _: Mailbox | None) -> Known:
+    return Known([]) if facts.client.helo is None else Known([domain_text(facts.client.helo)])
+
+
+def reverse_dns(facts: Facts, _: Mailbox | None) -> Known:
+    """The forward-confirmed name; at RCPT its absence says nothing yet, and without a client address there is nothing to ask."""
+    if facts.client.name is not None:
+        return Known([domain_text(facts.client.name)])
+    if facts.client.ip is None:
+        return Known([], "no client address")
+    return Known([]) if facts.name_is_final else Known([], "not looked up yet", is_temporary=True)
+
+
+def header_addresses(name: str) -> Source:
+    """Every mailbox of every field of this name; display names are not compared, they prove nothing."""
+
+    def source(facts: Facts, _: Mailbox | None) -> Known:
+        if facts.header is None:
+            return UNSENT
+        if name not in facts.addresses:
+            facts.addresses[name] = [
+                address_text(named.address)
+                for field in facts.header.all(name)
+                for named in parse_address_list(field.text)
+            ]
+        return Known(facts.addresses[name])
+
+    return source
+
+
+def header_texts(name: str) -> Source:
+    """The text of every field of this name, encoded-words decoded (RFC 2047)."""
+
+    def source(facts: Facts, _: Mailbox | None) -> Known:
+        if facts.header is None:
+            return UNSENT
+        return Known([plain(decode_words(field.text)) for field in facts.header.all(name)])
+
+    return source

@@ -1,0 +1,210 @@
+"""The rule machine: a message's walk through its rule set as a value (house: the rule machine; SES: receipt rule evaluation).
+
+Theory of operation. Only rules that want some recipient are candidates; the walk takes them in order. A candidate is asked when
+the walk reaches it, over the facts as they are then (with the fields that add_header steps before it put on top) and over those
+of its recipients that no stop or drop has taken away. If it takes any, its actions are the next steps; then the walk goes on.
+
+`step` says what to do next, `advance` takes what came of it and returns a new value: with assumed outcomes this is explain and
+disposition, with recorded ones replay and recovery, with live ones the runner. Only the outcome of a step that holds the walk
+(`Step.holds`) has a say in what follows, so that a step which retries on its own can never contradict what has run since. What
+add_header, stop and drop do to the walk is the machine's own doing, whatever becomes of their step.
+
+An attempt that failed and will be repeated (FAILED; RETRYING where the step holds) moves nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from mail.address import Mailbox
+from mail.outcome import Control, Outcome, Result
+from mail.receipt import Receipt
+from rules import reasons
+from rules.compiled import CompiledBook, CompiledRule
+from rules.conditions_decision import Decision
+from rules.facts import Facts
+from rules.model import ActionSpec
+from rules.step import RuleTrace, Step, StepTrace, is_answering
+
+EFFECTLESS = ("add_header", "stop")  # they change the walk and nothing in the world
+_HANDLING = (Result.DONE, Result.RETRYING, Result.WOULD_RUN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One candidate that the walk has reached, with its decision; None where it was not asked."""
+
+    trace: RuleTrace
+    decision: Decision | None = None
+    is_skipped_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Where a walk stands. Made by `start`; never changed, only advanced."""
+
+    compiled: CompiledBook
+    receipt: Receipt
+    evaluation: int
+    facts: Facts
+    wanted: dict[int, tuple[Mailbox, ...]]  # candidate -> the recipients it wants
+    candidates: tuple[int, ...]
+    cursor: int = 0  # the candidate whose steps are running, or that is to be asked next
+    action: int = 0  # the action of it that runs now
+    taken: tuple[Mailbox, ...] = ()  # its recipients, while it runs
+    gone: frozenset[Mailbox] = frozenset()  # recipients whose evaluation has ended
+    ended_by: str = ""  # the rule that ended the evaluation for the whole message
+    added: tuple[tuple[str, str], ...] = ()
+    decided: tuple[Decided, ...] = ()
+    steps: tuple[StepTrace, ...] = ()
+    step: Step | None = None
+
+    @classmethod
+    def start(cls, compiled: CompiledBook, receipt: Receipt, *, evaluation: int = 0) -> "Evaluation":
+        wanted = compiled.wanting(receipt.envelope.mailboxes)
+        return cls(
+            compiled=compiled,
+            receipt=receipt,
+            evaluation=evaluation,
+            facts=Facts.of(receipt),
+            wanted=wanted,
+            candidates=tuple(wanted),
+        )._settled()
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step is None
+
+    @property
+    def handled(self) -> bool:
+        """Whether anything was done with the message, or is being tried: add_header and stop alone leave it unhandled."""
+        return any(trace.step.spec.type not in EFFECTLESS and trace.outcome.result in _HANDLING for trace in self.steps)
+
+    @property
+    def rules(self) -> tuple[RuleTrace, ...]:
+        """Each rule of the set once, in order, when the walk is finished; until then those that it has reached."""
+        reached = {self.candidates[number]: one.trace for number, one in enumerate(self.decided)}
+        if not self.is_finished:
+            return tuple(reached.values())
+        return tuple(reached.get(rule.position) or self._never_reached(rule) for rule in self.compiled.rules)
+
+    def advance(self, outcome: Outcome) -> "Evaluation":
+        """The walk after this outcome of `step`."""
+        step = self.step
+        if step is None:
+            raise ValueError("the walk is finished")
+        if outcome.result is Result.FAILED or (outcome.result is Result.RETRYING and step.holds):
+            return self
+        moved = replace(
+            self, step=None, action=self.action + 1, steps=(*self.steps, StepTrace(step=step, outcome=outcome))
+        )
+        return moved._after(step, outcome)._settled()
+
+    def _after(self, step: Step, outcome: Outcome) -> "Evaluation":
+        """What a step that holds changes: the recipients, the facts, or the rest of the walk."""
+        spec = step.spec
+        if _ends_all(step, outcome):
+            return replace(self, ended_by=step.rule, taken=())
+        if spec.type in ("stop", "drop"):
+            return replace(self, gone=self.gone | frozenset(step.recipients), taken=())
+        if is_answering(spec) and outcome.control is Control.STOP_RULE:
+            return replace(self, taken=())
+        if spec.type == "add_header":
+            name, value = added_field(spec)
+            return replace(self, added=(*self.added, (name, value)), facts=self.facts.with_field(name, value))
+        return self
+
+    def _settled(self) -> "Evaluation":
+        """Walk on to the next step, or to the end, asking each candidate on the way."""
+        at = self
+        while not at.ended_by and at.cursor < len(at.candidates):
+            rule = at.compiled.rules[at.candidates[at.cursor]]
+            if len(at.decided) == at.cursor:
+                at = at._asked(rule)
+            if at.taken and at.action < len(rule.rule.actions):
+                return replace(at, step=at._step(rule))
+            at = replace(at, cursor=at.cursor + 1, action=0, taken=())
+        return at
+
+    def _asked(self, rule: CompiledRule) -> "Evaluation":
+        wanted = self.wanted[rule.position]
+        recipients = tuple(mailbox for mailbox in wanted if mailbox not in self.gone) if self.gone else wanted
+        if not recipients:
+            return self._decided(rule, reasons.ENDED_FOR_ALL)
+        if rule.rule.tls_policy == "Require" and self.receipt.client.tls is None:
+            return self._decided(rule, reasons.NO_TLS)
+        decision = rule.decide(self.facts, recipients)
+        matches_unknown = rule.rule.on_unknown == "match"
+        chosen = frozenset((*decision.taken, *decision.unknown)) if matches_unknown else frozenset(decision.taken)
+        taken = tuple(mailbox for mailbox in recipients if mailbox in chosen)
+        trace = RuleTrace(
+            name=rule.rule.name,
+            matched=True if decision.taken else None if decision.unknown else False,
+            reason=reasons.decided(rule.rule, decision, taken),
+            conditions=decision.conditions,
+            recipients=taken,
+        )
+        one = Decided(trace=trace, decision=decision, is_skipped_unknown=bool(decision.unknown) and not matches_unknown)
+        return replace(self, decided=(*self.decided, one), taken=taken, action=0)
+
+    def _decided(self, rule: CompiledRule, reason: str) -> "Evaluation":
+        trace = RuleTrace(name=rule.rule.name, matched=False, reason=reason)
+        return replace(self, decided=(*self.decided, Decided(trace=trace)), taken=())
+
+    def _step(self, rule: CompiledRule) -> Step:
+        return Step(
+            message_id=self.receipt.message_id,
+            evaluation=self.evaluation,
+            rule=rule.rule.name,
+            index=self.action,
+            position=len(self.steps),
+            spec=rule.rule.actions[self.action],
+            recipients=self.taken,
+            scanned=rule.scanned,
+            added=self.added,
+            on_failure=rule.rule.on_failure,
+            ordered=rule.rule.ordered,
+        )
+
+    def _never_reached(self, rule: CompiledRule) -> RuleTrace:
+        return RuleTrace(
+            name=rule.rule.name,
+            matched=False,
+            reason=reasons.never_reached(rule.rule, self.ended_by if rule.position in self.wanted else ""),
+        )
+
+
+def _ends_all(step: Step, outcome: Outcome) -> bool:
+    """Whether this outcome ends the evaluation for the whole message (SES: STOP_RULE_SET; semantics.md §3 and §4)."""
+    if step.on_failure == "stop" and outcome.result is Result.DEAD:
+        return True
+    if step.spec.type == "stop":
+        return stops_rule_set(step.spec)
+    return is_answering(step.spec) and outcome.control is Control.STOP_RULE_SET
+
+
+def stops_rule_set(spec: ActionSpec) -> bool:
+    return bool(spec.type == "stop" and spec.parameters.get("scope", "RuleSet") == "RuleSet")
+
+
+def added_field(spec: ActionSpec) -> tuple[str, str]:
+    """Name and value of an add_header action's field, `${NAME}` unresolved."""
+    return spec.parameters["header_name"], spec.parameters["header_value"]
+
+
+def replay(compiled: CompiledBook, receipt: Receipt, outcomes: Iterable[Outcome], *, evaluation: int = 0) -> Evaluation:
+    """The walk after these outcomes, the recorded ones in order; outcomes behind the end of the walk are left over."""
+    at = Evaluation.start(compiled, receipt, evaluation=evaluation)
+    for outcome in outcomes:
+        if at.is_finished:
+            break
+        at = at.advance(outcome)
+    return at
+
+
+def walk(start: Evaluation, outcome: Outcome) -> Iterator[Evaluation]:
+    """Every state from `start` to the end of the walk, each step having this outcome."""
+    at = start
+    yield at
+    while not at.is_finished:
+        at = at.advance(outcome)
+        yield at
