@@ -93,6 +93,7 @@ BLOCKED_IP = Reply(code=550, detail="7.1", text="IP address blacklisted by recip
 NO_SUCH_MAILBOX = Reply(code=550, detail="1.1", text="Requested action not taken: mailbox unavailable")
 RELAYING_DENIED = Reply(code=550, detail="7.1", text="Relaying denied")
 NEEDS_TLS = Reply(code=530, detail="7.0", text="Must issue a STARTTLS command first")
+UNSCANNED_REJECTED = Reply(code=550, detail="7.1", text="Message refused: it cannot be scanned")
 UNHANDLED_REJECTED = Reply(code=550, detail="7.1", text="Message refused: no rule takes it")
 
 TOO_MANY_RECIPIENTS = Reply(code=452, detail="5.3", text="Too many recipients")
