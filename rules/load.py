@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rules.load_lists import read_bounded
 from rules.load_yaml import parse_yaml
 from rules.model import RuleBook
 from rules.schema_book import read_book
-from rules.schema_findings import Finding, Report
+from rules.schema_findings import Finding, Report, TooManyErrors
 from rules.schema_nodes import TOP, Mapping, Node, Scalar
 from rules.schema_reading import SES_LIMITS, Limits, Reading
 from rules.schema_ses import from_ses, is_ses
@@ -74,13 +75,20 @@ def load_text(
     """As `load_book`; `name` stands in the findings, files are looked for under `base`."""
     report = Report(name)
     reading = Reading(report=report, base=base, limits=limits, engines=engines, check_pattern=check_pattern)
-    root = _tree(reading, content)
     book = None
-    if root is not None:
-        book, placed = read_book(reading, root)
-        if not report.has_errors:
-            lint(report, book, placed, root)
+    with suppress(TooManyErrors):
+        book = _book(reading, content)
     return Loaded(book=None if report.has_errors else book, findings=report.findings())
+
+
+def _book(reading: Reading, content: bytes) -> RuleBook | None:
+    root = _tree(reading, content)
+    if root is None:
+        return None
+    book, placed = read_book(reading, root)
+    if not reading.report.has_errors:
+        lint(reading.report, book, placed, root)
+    return book
 
 
 def _tree(reading: Reading, content: bytes) -> Node | None:

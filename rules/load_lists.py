@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rules.schema_findings import Report
 from rules.schema_nodes import Node, Scalar, shown
 from rules.schema_reading import Reading
 
@@ -44,16 +43,13 @@ def read_list_file(
     if isinstance(content, str):
         reading.error("unreadable-file", node, f"{what} file {shown(name)} {content}")
         return []
-    report = Report(name)
     entries = _entries(content.decode("utf-8-sig", "replace"))
     if len(entries) > MAX_ENTRIES:
         reading.error("too-many-values", node, f"{what} file {shown(name)} has more than {MAX_ENTRIES:,} entries")
         return []
-    within = replace(reading, report=report)
-    kept = [read(within, entry, what) for entry in entries]
-    for finding in report.findings():
-        reading.report.add(finding)
-    return kept
+    shown_as = str(Path(reading.report.file).parent / name)
+    within = replace(reading, report=reading.report.within(shown_as))
+    return [read(within, entry, what) for entry in entries]
 
 
 def _entries(text: str) -> list[Scalar]:

@@ -15,6 +15,7 @@ Place = tuple[int, int]  # line and column, counted from 0 as libyaml counts
 
 _WORD = re.compile(r"[^\s,\]\}]+")
 _WILDCARD_DOMAIN = re.compile(r"\*@(\*\.)?([A-Za-z0-9.-]+)\Z")
+_SECOND_COLON = re.compile(r":\s+[^,\[\]{}]+\Z")
 _SUBDOMAINS = re.compile(r"\*\.([A-Za-z0-9.-]+)\Z")
 
 
@@ -59,7 +60,7 @@ def wildcard(written: str) -> str | None:
     if below:
         return f"{shown(written)}: write .{below.group(1).lower()} for its subdomains: there are no wildcards"
     if written == "*":
-        return 'there are no wildcards: instead of "*" leave recipients out, which matches every recipient'
+        return '"*": leave recipients out to take every recipient: there are no wildcards'
     return None
 
 
@@ -87,7 +88,7 @@ def _flow(lines: list[str], at: Place, begun: Place) -> tuple[Place, str]:
         return at, 'text with "${...}" inside {...} or [...] needs quotes: "${NAME}"'
     if _is_brace_text(lines, at):
         return at, 'text that begins with "{" is a mapping to YAML; write the whole text in quotes'
-    if line[at[1] : at[1] + 1] == ":" or re.search(r":\s+\S+:\s", line[: at[1] + 2]):
+    if _SECOND_COLON.search(line[: at[1]]) and line[at[1] : at[1] + 1] == ":":
         return at, 'a ":" followed by a space inside a text ends it in YAML; write the whole text in quotes'
     if opening in ("{", "["):
         closing = "}" if opening == "{" else "]"
@@ -109,11 +110,9 @@ def _other(lines: list[str], problem: str, at: Place, begun: Place) -> tuple[Pla
         return at, "text follows a closing quote or bracket; put the whole value in quotes, a quote in it written twice"
     if "could not find expected ':'" in problem:
         return begun, 'this line is neither "key: value" nor a list item ("- ..."); is a ":" or an indentation missing?'
-    if "expected '-'" in problem:
-        return at, 'a list item ("- ...") is expected at this indentation; check the indentation'
     if "block sequence entries" in problem:
         return at, 'a list cannot begin on the line of its key; write "- ..." on the next line, indented'
-    if "expected key" in problem:
+    if "expected key" in problem or "expected '-'" in problem:
         return at, "this line does not fit the indentation of the lines above; check the indentation"
     return at, f"not YAML: {problem}"
 

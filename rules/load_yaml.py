@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -111,8 +111,7 @@ class _Builder:
         if known is None:
             anchor = shown_plain(name)
             what = f'"*{anchor}" is a YAML alias and nothing above is marked "&{anchor}"; if it is text, write it in quotes'
-            self._report.error("unknown-alias", _at(event), what)
-            known = (_at(event), 1)
+            self._give_up("unknown-alias", event, what)
         self._count(event, known[1])
         self._put(known[0])
 
@@ -133,7 +132,7 @@ class _Builder:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             self._report.error("tag", _at(event), f"the YAML tag {shown(tag)} is not supported; remove it")
 
-    def _give_up(self, code: str, event: yaml.Event, message: str) -> None:
+    def _give_up(self, code: str, event: yaml.Event, message: str) -> NoReturn:
         self._report.error(code, _at(event), message)
         raise _Stop
 

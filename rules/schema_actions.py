@@ -32,7 +32,7 @@ from rules.schema_fields import (
     word_reader,
 )
 from rules.schema_findings import nearest, one_of
-from rules.schema_nodes import Mapping, Node, Scalar, shown
+from rules.schema_nodes import Mapping, Node, Scalar, kind, shown
 from rules.schema_reading import Reading
 
 RETRY_SECONDS = 4 * 3_600  # SES: the retry window of an action
@@ -106,6 +106,10 @@ ACTIONS: dict[str, ActionSchema] = {
                 read=word_reader("ses", "raw"), default="ses", description="ses (JSON) or raw (the message)"
             ),
             "headers": Field(read=read_header_map, description="further HTTP header fields, name: value"),
+            "encoding": Field(
+                read=word_reader("UTF-8", "Base64"), default="UTF-8", description="of the message in ses's JSON"
+            ),
+            "topic_arn": Field(read=read_arn, description="the topicArn that ses's JSON shows"),
         },
     ),
     "lambda": ActionSchema(
@@ -197,17 +201,11 @@ AVAILABLE = tuple(name for name, schema in ACTIONS.items() if schema.available)
 
 
 def read_action(reading: Reading, node: Node) -> ActionSpec | None:
-    """`{disk: {path: ...}}`, or the bare word of an action that needs no field."""
-    if isinstance(node, Scalar) and node.text in ("drop", "stop"):
-        return ActionSpec(type=node.text, parameters=_defaults(ACTIONS[node.text]))
-    if not isinstance(node, Mapping) or len(node.entries) != 1:
-        found = f" with {len(node.entries)} keys" if isinstance(node, Mapping) else ""
-        example = "exactly one action, as in - disk: {path: ./mail}"
-        if isinstance(node, Mapping) and any(key in ACTIONS for key in node.entries):
-            example += '; begin each action with its own "- ", and indent its fields below it'
-        reading.wrong_type(node, f"an item of actions{found}", example)
+    """`{disk: {path: ...}}`, or the bare word of an action."""
+    found = _word_and_fields(reading, node)
+    if found is None:
         return None
-    key, fields = next(iter(node.entries.values()))
+    key, fields = found
     schema = ACTIONS.get(key.text)
     if schema is None and key.text not in LATER:
         expected = nearest(key.text, AVAILABLE) or f"; expected {one_of(AVAILABLE)}"
@@ -222,6 +220,25 @@ def read_action(reading: Reading, node: Node) -> ActionSpec | None:
         what = f"{key.text} is not available in this version; until a local target takes its place the step is unmapped"
         reading.warn("unmapped-action", key, what)
     return ActionSpec(type=key.text, parameters=_parameters(reading, key, fields, schema))
+
+
+def _word_and_fields(reading: Reading, node: Node) -> tuple[Scalar, Node] | None:
+    example = "expected one action, as in - disk: {path: ./mail}"
+    if isinstance(node, Scalar) and node.text:
+        return node, Scalar(None, "", False, node.line, node.column)
+    if not isinstance(node, Mapping):
+        reading.error("wrong-type", node, f"an item of actions is {kind(node)}; {example}")
+        return None
+    if len(node.entries) == 1:
+        return next(iter(node.entries.values()))
+    actions = [name for name in node.entries if name in ACTIONS or name in LATER]
+    mend = ""
+    if len(actions) > 1:
+        mend = f'; begin {actions[1]} with its own "- "'
+    elif actions:
+        mend = f"; indent the fields of {actions[0]} further than its name"
+    reading.error("one-key", node, f"an item of actions has {len(node.entries) or 'no'} keys; {example}{mend}")
+    return None
 
 
 def _parameters(reading: Reading, key: Scalar, node: Node, schema: ActionSchema) -> dict[str, Any]:

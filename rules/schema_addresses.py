@@ -24,6 +24,8 @@ _CIDR = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?\Z", re.ASCII)
 _LOOKS_LIKE_NETWORK = re.compile(
     r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?:/.*)?\Z|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:/.*)?\Z", re.ASCII
 )
+_NO_NETWORK = "not an IP address or network"
+_REASONS = {"not a local-part": ": look before the @", "not a domain": ": look behind the @"}
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -36,6 +38,8 @@ def recipient_pattern(text: str) -> str:
         hint = f"{shown(text)}: there are no wildcards; user@example.com takes its labels (user+...) as well"
     if hint is None and re.match(r"@[A-Za-z0-9.-]+\Z", text):
         hint = f"{shown(text)}: write {text[1:].lower()} for every address of the domain"
+    if hint is None and "<" in text:
+        hint = f"{shown(text)}: write the address alone, without a name and without < and >"
     if hint is not None:
         raise Malformed(hint)
     if "@" in text:
@@ -74,13 +78,6 @@ def read_recipient(reading: Reading, node: Node, what: str) -> str | None:
     if pattern is None:
         return None
     domain = domain_of(pattern)
-    if "." not in domain.lstrip(".") and "@" not in pattern and domain not in reading.domain_set:
-        write = f"; did you mean {pattern}@{reading.domains[0].lstrip('.')}?" if reading.domains else ""
-        expected = "expected user@example.com, example.com or .example.com"
-        reading.error(
-            "bad-recipient", node, f"{what} {shown(text)} is neither an address nor a domain; {expected}{write}"
-        )
-        return None
     if reading.domains and not is_within(domain, reading.domain_set):
         reading.error(
             "foreign-recipient", node, f"{what} {shown(text)} is outside domains{_domain_hint(reading, domain)}"
@@ -100,15 +97,27 @@ def _domain_hint(reading: Reading, domain: str) -> str:
 
 def read_address(reading: Reading, node: Node, text: str, what: str) -> str | None:
     """An address or domain of anywhere, in recipient syntax."""
+    expected = "expected user@example.com, example.com or .example.com"
     try:
-        return recipient_pattern(text)
+        pattern = recipient_pattern(text)
     except Malformed as error:
         sentence = str(error)
-        if not sentence.startswith('"') and not sentence.startswith("there are"):
-            expected = "expected user@example.com, example.com or .example.com"
-            sentence = f"{shown(text)} is not an address or domain ({sentence}); {expected}"
+        if not sentence.startswith('"'):
+            sentence = (
+                f"{shown(text)} is not an address or domain{_REASONS.get(sentence, f' ({sentence})')}; {expected}"
+            )
         reading.error("bad-address", node, f"{what} {sentence}")
         return None
+    # One label alone is a forgotten domain far more often than the name of a host.
+    if "@" not in pattern and "." not in pattern.lstrip(".") and pattern not in reading.domain_set:
+        write = f"; to look for a part of an address write {{contains: {pattern}}}"
+        if what == "recipient":
+            write = f"; did you mean {pattern}@{reading.domains[0].lstrip('.')}?" if reading.domains else ""
+        reading.error(
+            "bad-address", node, f"{what} {shown(text)} is neither an address nor a domain; {expected}{write}"
+        )
+        return None
+    return pattern
 
 
 def read_domain(reading: Reading, node: Node, what: str) -> str | None:
@@ -123,7 +132,8 @@ def read_domain(reading: Reading, node: Node, what: str) -> str | None:
         return domain_pattern(text)
     except Malformed as error:
         expected = "expected example.com, or .example.com for its subdomains"
-        reading.error("bad-domain", node, f"{what} {shown(text)} is not a domain ({error}); {expected}")
+        why = "" if str(error) == "not a domain" else f" ({error})"
+        reading.error("bad-domain", node, f"{what} {shown(text)} is not a domain{why}; {expected}")
         return None
 
 
@@ -137,7 +147,7 @@ def cidr_of(text: str) -> str:
     if "%" in text:
         raise Malformed("a network has no zone")
     if not _CIDR.match(text):
-        raise Malformed("not an IP address or network")
+        raise Malformed(_NO_NETWORK)
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -152,7 +162,7 @@ def _what_is_wrong(text: str) -> str:
     try:
         version = ipaddress.ip_address(address).version
     except ValueError:
-        return "not an IP address or network"
+        return _NO_NETWORK
     return f"an IPv{version} prefix is 0 to {32 if version == 4 else 128}, not {prefix}" if slash else "not a network"
 
 
@@ -164,7 +174,8 @@ def read_cidr(reading: Reading, node: Node, what: str) -> str | None:
         return cidr_of(text)
     except Malformed as error:
         expected = "expected a form such as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32"
-        reading.error("bad-cidr", node, f"{what} {shown(text)} is not a network ({error}); {expected}")
+        why = "" if str(error) == _NO_NETWORK else f" ({error})"
+        reading.error("bad-cidr", node, f"{what} {shown(text)} is not a network{why}; {expected}")
         return None
 
 

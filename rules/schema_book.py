@@ -10,7 +10,7 @@ from rules.model import Filter, RuleBook
 from rules.schema_addresses import domain_of, read_cidr, read_domain, read_list_entry, read_recipient
 from rules.schema_fields import read_arn, read_url
 from rules.schema_findings import nearest
-from rules.schema_nodes import TOP, Mapping, Node, Scalar, shown
+from rules.schema_nodes import TOP, Mapping, Node, Scalar, kind, shown
 from rules.schema_reading import Reading
 from rules.schema_rules import PlacedRuleSet, read_rule_sets
 
@@ -33,7 +33,7 @@ def read_book(reading: Reading, root: Node) -> tuple[RuleBook, tuple[PlacedRuleS
     known = {key: value for key, (_, value) in reading.entries(root, "the rules file", BOOK_KEYS).items()}
     version = known.get("version")
     if version is not None and not (isinstance(version, Scalar) and version.text == "1"):
-        reading.error("bad-version", version, "version is not known to this program; expected version: 1")
+        reading.error("bad-version", version, f"version is {kind(version)}; this program reads version 1")
     _read_domains(reading, known.get("domains"))
     _read_lists(reading, known.get("address_lists"))
     topics = _topics(reading, known.get("topics"))
@@ -42,6 +42,9 @@ def read_book(reading: Reading, root: Node) -> tuple[RuleBook, tuple[PlacedRuleS
         near = "" if "rules" not in root.entries else "; put the rules under rule_sets: {default: [...]}"
         reading.error("missing-key", TOP, f"the rules file has no rule_sets{near}")
     placed = read_rule_sets(reading, known.get("rule_sets"))
+    if "rule_sets" in known and not placed and not reading.report.has_errors:
+        what = "rule_sets is empty; expected a name and its rules, as in rule_sets: {default: [...]}"
+        reading.error("missing-key", known["rule_sets"], what)
     bounce = reading.word(known["bounce"], "bounce", ("vouched", "always")) if "bounce" in known else None
     unhandled = (
         reading.word(known["on_unhandled"], "on_unhandled", ("keep", "reject")) if "on_unhandled" in known else None
@@ -141,7 +144,7 @@ def _filters(reading: Reading, node: Node | None) -> tuple[Filter, ...]:
             what = f"a filter named {shown(name)} stands in line {lines[name]} already; rename one of the two"
             reading.error("duplicate-filter", known["name"], what)
         lines.setdefault(name or "", item.line)
-        policy = reading.word(known["policy"], "policy", POLICIES) if "policy" in known else None
+        policy = reading.word(known["policy"], "filter policy", POLICIES) if "policy" in known else None
         recipients = reading.items(known.get("recipients"), "recipients", "recipients: [support@example.com]")
         patterns = [read_recipient(reading, recipient, "recipient") for recipient in recipients]
         read.append(

@@ -30,6 +30,10 @@ Read = Callable[[Reading, Node, str], Any]
 
 def _verdict(reading: Reading, node: Node, name: str) -> dict[str, Any] | None:
     if not isinstance(node, Mapping):
+        if isinstance(node, Scalar) and _is_result(name, node.text):
+            what = f"{name} is {shown(node.text)}, a word of RFC 8601; write {name}: {{result: {node.text}}}"
+            reading.error("wrong-word", node, what)
+            return None
         statuses = _words(reading, node, name, tuple(Status))
         if statuses and Status.DISABLED not in statuses:
             _needs_engine(reading, node, name)
@@ -41,9 +45,8 @@ def _verdict(reading: Reading, node: Node, name: str) -> dict[str, Any] | None:
     known = reading.entries(node, name, keys)
     if len(known) != 1:
         if len(known) == len(node.entries):
-            reading.error(
-                "one-key", node, f"{name} is a mapping with {len(known)} keys; expected exactly one of {one_of(keys)}"
-            )
+            one = one_of(keys) if len(keys) == 1 else f"exactly one of {one_of(keys)}"
+            reading.error("one-key", node, f"{name} is a mapping with {len(known) or 'no'} keys; expected {one}")
         return None
     key, (_, value) = next(iter(known.items()))
     if name not in RESULTS:
@@ -58,6 +61,10 @@ def _verdict(reading: Reading, node: Node, name: str) -> dict[str, Any] | None:
     else:
         kept = _plain_texts(reading, value, f"{name} symbol")
     return None if kept is None or kept == [] else {key: kept}
+
+
+def _is_result(name: str, word: str) -> bool:
+    return word.lower() in RESULTS.get(name, ()) and word.upper() not in tuple(Status)
 
 
 def _needs_engine(reading: Reading, node: Node, name: str) -> None:

@@ -74,10 +74,10 @@ def read_header_value(reading: Reading, node: Node, what: str) -> str | None:
 
 
 def read_prefix(reading: Reading, node: Node, what: str) -> str | None:
-    """A key prefix. `..` and a leading slash would leave the directory, or be lost in it."""
+    """A key prefix. To a bucket `..` is a name like any other, to a directory it is the way out."""
     text = reading.text(node, what, empty=True)
-    if text is not None and (".." in text.split("/") or "\0" in text):
-        reading.error("bad-prefix", node, f'{what} {shown(text)} leaves the directory; write it without ".."')
+    if text is not None and not reading.from_ses and (set(text.split("/")) & {".", ".."} or "\0" in text):
+        reading.error("bad-prefix", node, f'{what} {shown(text)} leaves the directory; write it without "." and ".."')
         return None
     return text
 

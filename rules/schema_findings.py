@@ -27,14 +27,33 @@ class Finding:
         return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}"
 
 
-class Report:
-    """The findings of one load, in the order of the file. The same finding twice (an alias) is kept once."""
+class TooManyErrors(Exception):
+    """`MAX_FINDINGS` errors have been reported."""
 
-    def __init__(self, file: str) -> None:
+
+class _Found:
+    """What has been found so far, shared by the views of one load."""
+
+    def __init__(self) -> None:
+        self.findings: dict[Finding, None] = {}
+        self.errors = 0
+        self.dropped = 0
+
+
+class Report:
+    """The findings of one load, seen from one of its files. The same finding twice (an alias) is kept once."""
+
+    def __init__(self, file: str, found: _Found | None = None) -> None:
         self.file = file
-        self._found: dict[Finding, None] = {}
-        self._dropped = 0
-        self.has_errors = False
+        self._found = found or _Found()
+
+    def within(self, file: str) -> Report:
+        """The same findings, seen from a file that this one names."""
+        return Report(file, self._found)
+
+    @property
+    def has_errors(self) -> bool:
+        return self._found.errors > 0
 
     def error(self, code: str, at: Node, message: str) -> None:
         self.add(Finding(severity="error", code=code, file=self.file, line=at.line, column=at.column, message=message))
@@ -44,19 +63,29 @@ class Report:
         self.add(found)
 
     def add(self, finding: Finding) -> None:
-        self.has_errors = self.has_errors or finding.severity == "error"
-        if len(self._found) < MAX_FINDINGS:
-            self._found[finding] = None
-        elif finding not in self._found:
-            self._dropped += 1
+        """Raises `TooManyErrors` when no more errors are kept; warnings beyond the bound are counted only."""
+        found = self._found
+        if finding in found.findings:
+            return
+        if finding.severity == "error":
+            if found.errors == MAX_FINDINGS:
+                raise TooManyErrors
+            found.errors += 1
+        elif len(found.findings) - found.errors >= MAX_FINDINGS:
+            found.dropped += 1
+            return
+        found.findings[finding] = None
 
     def findings(self) -> tuple[Finding, ...]:
-        """Sorted by file (the rules file first), line and column."""
-        order = sorted(self._found, key=lambda found: (found.file != self.file, found.file, found.line, found.column))
-        if self._dropped:
-            severity = "error" if self.has_errors else "warning"
-            rest = f"and {self._dropped} more findings that are not shown; mend these first"
-            order.append(replace(order[-1], severity=severity, code="too-many-findings", message=rest))
+        """Sorted by file (this one first), line and column."""
+        found = self._found
+        order = sorted(found.findings, key=lambda one: (one.file != self.file, one.file, one.line, one.column))
+        if found.errors == MAX_FINDINGS:
+            what = f"reading stopped after {MAX_FINDINGS:,} errors; mend these first"
+            order.append(replace(order[-1], severity="error", code="too-many-findings", message=what))
+        elif found.dropped:
+            what = f"and {found.dropped:,} more warnings that are not shown"
+            order.append(replace(order[-1], severity="warning", code="too-many-findings", message=what))
         return tuple(order)
 
 

@@ -51,7 +51,7 @@ def kind(node: Node) -> str:
     if node.quoted or isinstance(node.value, str):
         return f"the text {shown(node.text)}"
     if node.value is None:
-        return "nothing"
+        return "empty"
     return shown_plain(node.text)
 
 

@@ -72,7 +72,7 @@ def _rules(reading: Reading, key: Scalar, node: Node) -> tuple[PlacedRule, ...]:
             continue
         rule = _rule(reading, item)
         at = item.get("name")
-        if at is not None and rule.name in lines:
+        if at is not None and rule.name and rule.name in lines:
             what = f"a rule named {shown(rule.name)} stands in line {lines[rule.name]} already; rename one of the two"
             reading.error("duplicate-rule", at, what)
         elif at is not None:

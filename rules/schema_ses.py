@@ -11,9 +11,11 @@ import re
 from rules.schema_actions import ACTIONS
 from rules.schema_nodes import Mapping, Node, Scalar, Sequence
 from rules.schema_reading import Reading
+from rules.schema_rules import RULE_KEYS
 
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _ACTIONS = {schema.ses: name for name, schema in ACTIONS.items() if schema.ses is not None}
+_KEYS = {*RULE_KEYS, *(name for schema in ACTIONS.values() for name in schema.fields)}
 _RESPONSE = ("Metadata", "Rules", "ResponseMetadata")
 
 
@@ -24,13 +26,13 @@ def is_ses(root: Node) -> bool:
 
 def from_ses(reading: Reading, root: Mapping) -> Node | None:
     """The tree of a rules file with this one rule set, active."""
-    known = reading.entries(root, "the rule set", _RESPONSE)
-    if "Rules" not in known:
+    if "Rules" not in root.entries:
         what = "there are no Rules here; expected the output of aws ses describe-active-receipt-rule-set"
         if not root.entries:
             what = "the output is empty: no receipt rule set was active when it was written"
         reading.error("no-rules", root, what)
         return None
+    known = reading.entries(root, "the rule set", _RESPONSE)
     key, rules = known["Rules"]
     metadata = known["Metadata"][1] if "Metadata" in known else None
     given = metadata.get("Name") if isinstance(metadata, Mapping) else None
@@ -73,5 +75,6 @@ def _renamed(node: Node) -> Node:
     entries = {}
     for name, (key, value) in node.entries.items():
         word = _WORD_BREAK.sub("_", name).lower()
+        word = word if word in _KEYS else name
         entries[word] = (Scalar(word, word, True, key.line, key.column), value)
     return Mapping(entries, node.line, node.column)
