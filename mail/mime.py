@@ -6,10 +6,13 @@ beyond which the standard library's parameter parser is quadratic.
 *Failure.* None: what cannot be read as multipart is one part.
 """
 
+import base64
 import binascii
 import email.message
 import quopri
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from mail.headers import HeaderView, parse_header
 from mail.receipt import Attachment
@@ -21,9 +24,29 @@ _VALUE_OCTETS = 8192
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 
-def attachments(raw: bytes) -> tuple[Attachment, ...]:
-    """Each part with a file name or the disposition `attachment`, in order."""
-    found: list[Attachment] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One leaf of a message, or a message inside it. `type` is lower case, `name` the file name or "", `body` still encoded."""
+
+    name: str
+    type: str
+    charset: str
+    disposition: str
+    encoding: str
+    body: bytes
+
+    @property
+    def content(self) -> bytes:
+        """The decoded content; what cannot be decoded is left as it is."""
+        return _decoded(self.body, self.encoding)
+
+    @property
+    def octets(self) -> int:
+        return _decoded_octets(self.body, self.encoding)
+
+
+def parts(raw: bytes) -> Iterator[Part]:
+    """Every part that holds no parts, in order; an attached message comes before its own parts."""
     pending: list[tuple[bytes, int]] = [(raw, 0)]
     seen = 0
     while pending and seen < PARTS:
@@ -37,11 +60,25 @@ def attachments(raw: bytes) -> tuple[Attachment, ...]:
             pending.extend((inner, depth + 1) for inner in reversed(_split(body, boundary)))
         elif described.get_content_type() == "message/rfc822" and depth < DEPTH:
             pending.append((body, depth + 1))
-        name = _file_name(described)
-        if name or described.get_content_disposition() == "attachment":
-            octets = _decoded_octets(body, str(described.get("Content-Transfer-Encoding", "")))
-            found.append(Attachment(name=name, type=described.get_content_type(), octets=octets))
-    return tuple(found)
+        described_part = Part(
+            name=_file_name(described),
+            type=described.get_content_type(),
+            charset=_charset(described),
+            disposition=described.get_content_disposition() or "",
+            encoding=str(described.get("Content-Transfer-Encoding", "")).strip().lower(),
+            body=body,
+        )
+        if not (boundary and depth < DEPTH) or described_part.name or described_part.disposition == "attachment":
+            yield described_part
+
+
+def attachments(raw: bytes) -> tuple[Attachment, ...]:
+    """Each part with a file name or the disposition `attachment`, in order."""
+    return tuple(
+        Attachment(name=part.name, type=part.type, octets=part.octets)
+        for part in parts(raw)
+        if part.name or part.disposition == "attachment"
+    )
 
 
 def longest_line(raw: bytes) -> int:
@@ -92,19 +129,34 @@ def _split(body: bytes, boundary: bytes) -> list[bytes]:
     return parts
 
 
-def _decoded_octets(body: bytes, encoding: str) -> int:
-    match encoding.strip().lower():
-        case "base64":
-            return len(_NOT_BASE64.sub(b"", body)) * 3 // 4
-        case "quoted-printable":
-            return len(quopri.decodestring(body))
-        case "x-uuencode" | "uuencode" | "x-uue":
-            return sum(_uu_octets(line) for line in body.split(b"\r\n"))
-    return len(body)
-
-
-def _uu_octets(line: bytes) -> int:
+def _charset(described: "email.message.Message[str, str]") -> str:
     try:
-        return len(binascii.a2b_uu(line))
+        return described.get_content_charset() or ""
+    except (ValueError, LookupError):
+        return ""
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    match encoding:
+        case "base64":
+            digits = _NOT_BASE64.sub(b"", body)
+            return base64.b64decode(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
+        case "quoted-printable":
+            return quopri.decodestring(body)
+        case "x-uuencode" | "uuencode" | "x-uue":
+            return b"".join(map(_uu_line, body.split(b"\r\n")))
+    return body
+
+
+def _decoded_octets(body: bytes, encoding: str) -> int:
+    """As `_decoded` would give, without decoding what can be counted."""
+    if encoding == "base64":
+        return len(_NOT_BASE64.sub(b"", body)) * 3 // 4
+    return len(_decoded(body, encoding))
+
+
+def _uu_line(line: bytes) -> bytes:
+    try:
+        return binascii.a2b_uu(line)
     except binascii.Error:
-        return 0
+        return b""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.crlf import has_bare_newline, normalise, wire_bytes
-from mail.mime import DEPTH, attachments, longest_line
+from mail.mime import DEPTH, Part, attachments, longest_line, parts
 
 
 @pytest.mark.parametrize("raw", [b"a\n", b"a\r", b"\r\r\n", b"a\r\n\n", b"\n\r"])
@@ -99,3 +99,20 @@ def test_a_continuation_of_thousands_of_digits_is_survived():
 
 def test_the_longest_line_is_counted_without_its_end():
     assert longest_line(b"a\r\nbbb\r\n") == 3
+
+
+@given(st.binary(max_size=300), st.sampled_from(["base64", "quoted-printable", "x-uuencode", "8bit", ""]))
+def test_the_octets_of_a_part_are_those_of_its_content(body, encoding):
+    part = Part(name="", type="text/plain", charset="", disposition="", encoding=encoding, body=body)
+    assert part.octets == len(part.content)
+
+
+def test_parts_are_the_leaves_in_order_with_their_content():
+    raw = (
+        b"Content-Type: multipart/mixed; boundary=x\r\n\r\n"
+        b"--x\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n"
+        b'--x\r\nContent-Type: application/pdf; name="a.pdf"\r\nContent-Disposition: attachment\r\n\r\n%PDF\r\n--x--\r\n'
+    )
+    first, second = parts(raw)
+    assert (first.type, first.charset, first.content) == ("text/plain", "utf-8", b"hello")
+    assert (second.type, second.name, second.content) == ("application/pdf", "a.pdf", b"%PDF")
