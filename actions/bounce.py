@@ -13,9 +13,9 @@ from actions.protocol import Context, Parked
 from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
 from mail.dsn import Notice, compose_dsn
-from mail.headers import HeaderView
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
+from rules.conditions_traits import why_auto_generated
 
 OrganizationalDomain = Callable[[str], str]
 
@@ -53,9 +53,9 @@ class Bounce:
         return _judge_status(status)
 
     def _why_not(self, receipt: Receipt, reverse_path: Mailbox) -> str | None:
-        automatic = automatic_because(receipt.fields)
+        automatic = why_auto_generated(receipt.fields, reverse_path)
         if automatic is not None:
-            return f"the message is generated: {automatic}"
+            return f"no person sent the message ({automatic})"
         if vouched(receipt, reverse_path, self._organizational_domain):
             return None
         verdicts = receipt.verdicts
@@ -101,21 +101,6 @@ def vouched(receipt: Receipt, reverse_path: Mailbox, organizational_domain: Orga
     if from_domain is None or reverse_path.domain.startswith("["):
         return False
     return organizational_domain(reverse_path.domain) == organizational_domain(from_domain)
-
-
-def automatic_because(fields: HeaderView) -> str | None:
-    """The header field that says no person sent this (RFC 3834 §2, §5); None if none does."""
-    submitted = fields.text("Auto-Submitted")
-    if submitted is not None and submitted.partition(";")[0].strip().lower() != "no":
-        return f"Auto-Submitted: {submitted}"
-    precedence = fields.text("Precedence")
-    if precedence is not None and precedence.strip().lower() in ("bulk", "junk", "list", "auto_reply"):
-        return f"Precedence: {precedence}"
-    for name in ("List-Id", "List-Unsubscribe", "X-Auto-Response-Suppress"):
-        if fields.first(name) is not None:
-            return name
-    content_type = (fields.text("Content-Type") or "").partition(";")[0].strip().lower()
-    return f"Content-Type: {content_type}" if content_type == "multipart/report" else None
 
 
 def _suppressed(why: str) -> Outcome:

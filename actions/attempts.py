@@ -1,0 +1,84 @@
+"""One attempt of one step: the action's answer, or its exception in the ledger's words."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from actions.destinations import Destinations
+from actions.loading import Loaded
+from actions.placeholders import resolve
+from actions.protocol import Action, Context, Prepend
+from actions.table import Unmapped
+from mail.errors import Malformed, Permanent, Temporary
+from mail.outcome import Outcome, Result
+from rules.step import Step
+from spool.ports import MessageState
+
+_UNMAPPED = Unmapped()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """Runs attempts.
+
+    `running` are all that are under way. `detached` are those that a walk did not wait for, by key, kept until the step's own job
+    takes them over, finished or not: so no attempt is made twice because it was slow.
+    """
+
+    actions: Mapping[str, Action]
+    prepend: Prepend
+    environment: Mapping[str, str]
+    clock: Callable[[], datetime]
+    destinations: Destinations
+    running: set["asyncio.Task[Outcome]"] = field(default_factory=set)
+    detached: dict[str, "asyncio.Task[Outcome]"] = field(default_factory=dict)
+
+    def destination(self, step: Step) -> str:
+        """Where the step goes; "" too for parameters that cannot be resolved now."""
+        try:
+            return self._action(step).destination(resolve(step.spec.parameters, self.environment))
+        except Temporary:
+            return ""
+
+    def start(self, loaded: Loaded, step: Step, attempt: int, destination: str) -> "asyncio.Task[Outcome]":
+        """Begin an attempt whose place at `destination` is taken; the place is given back when it ends."""
+        task = asyncio.create_task(self._run(loaded, step, attempt), name=step.key)
+        self.running.add(task)
+
+        def ended(task: "asyncio.Task[Outcome]") -> None:
+            self.running.discard(task)
+            self.destinations.leave(destination)
+
+        task.add_done_callback(ended)
+        return task
+
+    async def stop(self) -> None:
+        """Cancel what is under way and forget what nobody took over; their jobs begin again at the next start."""
+        tasks = {*self.running, *self.detached.values()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.detached.clear()
+
+    async def _run(self, loaded: Loaded, step: Step, attempt: int) -> Outcome:
+        try:
+            context = Context(
+                step=step,
+                receipt=loaded.receipt,
+                raw=loaded.raw,
+                prepended=self.prepend(loaded.receipt, step),
+                parameters=resolve(step.spec.parameters, self.environment),
+                now=self.clock(),
+                attempt=attempt,
+                in_session=loaded.message.state is MessageState.REJECTED,
+                bounce_always=loaded.book.book.bounce == "always",
+            )
+            return await self._action(step).run(context)
+        except Temporary as error:
+            return Outcome(result=Result.FAILED, detail=str(error))
+        except (Permanent, Malformed) as error:
+            return Outcome(result=Result.DEAD, detail=str(error))
+
+    def _action(self, step: Step) -> Action:
+        return self.actions.get(step.spec.type, _UNMAPPED)

@@ -1,0 +1,72 @@
+"""A job's message as the runner works on it: read from the spool, with the evaluation rebuilt from the ledger.
+
+Recovery is the same loop as live work: outcomes recorded before a crash are walked past, the next step is run.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from actions.ledger import APART, of_evaluation, outcome_as_walked
+from mail.errors import Misuse
+from mail.outcome import Result
+from mail.receipt import Receipt, decode_receipt
+from rules.compiled import CompiledBook
+from rules.machine import Evaluation
+from rules.step import Step
+from spool.ports import Job, JobKind, LedgerRow, NotFound, Spool, StoredMessage
+
+Books = Callable[[str], CompiledBook]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """`evaluation` stands behind every outcome that the walk went on with. `rows` are the ledger's of this evaluation."""
+
+    message: StoredMessage
+    receipt: Receipt
+    raw: bytes
+    book: CompiledBook
+    evaluation: Evaluation
+    rows: tuple[LedgerRow, ...]
+
+    def row(self, step: Step) -> LedgerRow | None:
+        return next((row for row in self.rows if row.position == step.position), None)
+
+
+async def load(spool: Spool, books: Books, job: Job) -> Loaded:
+    """Raises `NotFound` when retention has removed the message."""
+    message = await spool.message(job.message_id)
+    if message.header is None or not message.has_body:
+        raise NotFound("the message's bytes are no longer kept")
+    raw = await spool.body(job.message_id)
+    rows = of_evaluation(await spool.ledger(job.message_id), job.evaluation)
+    receipt = decode_receipt(message.receipt, message.header, message.answers)
+    # Only the newest evaluation's book stands in the message; the first one's is the one that the receipt was pinned to.
+    book = books(message.rule_book if job.evaluation == message.evaluation else receipt.rule_set)
+    start = Evaluation.start(book, receipt, evaluation=job.evaluation)
+    return Loaded(
+        message=message,
+        receipt=receipt,
+        raw=raw,
+        book=book,
+        evaluation=walked(start, rows, redriven=job.kind is JobKind.WALK),
+        rows=tuple(rows),
+    )
+
+
+def walked(evaluation: Evaluation, rows: Sequence[LedgerRow], *, redriven: bool) -> Evaluation:
+    """The evaluation behind the recorded outcomes.
+
+    A FAILED row is of the step that comes next. So is, when a walk that it ended is `redriven`, a dead step under
+    `on_failure: stop`: the walk's job was kept dead at that step.
+    """
+    for row in rows:
+        step = evaluation.step
+        if step is None or (step.rule, step.index, step.position) != (row.rule, row.index, row.position):
+            raise Misuse(f"the ledger's step {row.rule}/{row.index} is not where the rule set goes")
+        if row.result is Result.FAILED:
+            return evaluation
+        if redriven and row.result is Result.DEAD and step.on_failure == "stop" and APART not in row.data:
+            return evaluation
+        evaluation = evaluation.advance(outcome_as_walked(row, step))
+    return evaluation

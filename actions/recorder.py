@@ -1,0 +1,64 @@
+"""Writing down what happened: every unit durable before the runner goes on, whatever the disk says (semantics.md §6)."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from actions.ledger import of_evaluation
+from actions.loading import Loaded
+from actions.message_state import state_after
+from mail.outcome import Result
+from rules.machine import Evaluation
+from spool.ports import Full, Job, JobKind, JobQuery, JobState, MessageState, Recorded, Spool
+
+log = logging.getLogger("gatepost.actions")
+
+
+class Recorder:
+    """`queued` is called when a job was queued. `stopping`: the runner drains, and a full disk is no longer waited for."""
+
+    def __init__(
+        self, spool: Spool, *, queued: Callable[[], None], stopping: Callable[[], bool], full_wait_seconds: float
+    ) -> None:
+        self._spool = spool
+        self._queued = queued
+        self._stopping = stopping
+        self._full_wait_seconds = full_wait_seconds
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def record(self, unit: Recorded) -> None:
+        """Durable when this returns. The effect has happened, so a full disk is waited for; raises `Full` only while stopping."""
+        while True:
+            try:
+                await self._spool.record(unit)
+                break
+            except Full:
+                if self._stopping():
+                    raise
+                log.warning("no room to record an outcome of %s, trying again", unit.message_id)
+                await asyncio.sleep(self._full_wait_seconds)
+        if unit.new_jobs or (unit.job is not None and unit.job.state is JobState.READY):
+            self._queued()
+
+    async def end_job(self, job: Job, loaded: Loaded, evaluation: Evaluation, unit: Recorded) -> None:
+        """Record the unit that ends `job`, with the state that its message is in then.
+
+        Two jobs of one message may end at once: only under this lock does the second see what the first recorded.
+        """
+        async with self._locks.setdefault(job.message_id, asyncio.Lock()):
+            await self.record(replace(unit, state=await self._state(job, loaded, evaluation, unit)))
+
+    async def _state(self, job: Job, loaded: Loaded, evaluation: Evaluation, unit: Recorded) -> MessageState | None:
+        results = {trace.step.position: trace.outcome.result for trace in evaluation.steps}
+        others: list[Job] = []
+        # A walk none of whose steps went on apart has nothing beside it, which spares it two reads.
+        if job.kind is JobKind.STEP or Result.RETRYING in results.values():
+            rows = of_evaluation(await self._spool.ledger(job.message_id), job.evaluation)
+            results |= {row.position: row.result for row in rows}
+            jobs = await self._spool.jobs(JobQuery(message_id=job.message_id))
+            others = [other for other in jobs if other.id != job.id]
+        results |= {row.position: row.result for row in unit.ledger}
+        was = loaded.message.state
+        return state_after(results.values(), handled=evaluation.handled, others=others, was=was)

@@ -1,0 +1,229 @@
+"""The runner: takes jobs from the spool, walks messages, retries steps, and loses nothing (house: one message, inbound, step 8).
+
+*Failure.* An exception that no action may raise is our own fault: it parks the job with its class and text, and the log has the
+rest. `Broken` ends the runner: `run` raises it, and the leases are void when the spool is opened again.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from actions.attempts import Attempts
+from actions.destinations import Destinations
+from actions.drive import Drive
+from actions.loading import Books, load
+from actions.lone_step import run_step
+from actions.protocol import Action, Parked, Prepend
+from actions.recorder import Recorder
+from actions.retry import Schedule
+from actions.walk import Walk
+from spool.ports import Broken, Full, Job, JobChange, JobKind, JobState, MessageState, NotFound, Recorded, Spool
+
+log = logging.getLogger("gatepost.actions")
+_BLOCKED_RECHECK_SECONDS = 1.0
+_HELD_RECHECK_SECONDS = 0.05
+_JUST_DUE_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """Per worker (semantics.md §6). `patience_seconds`: how long a walk waits for a step that does not hold it.
+
+    `chance` gives random numbers from [0, 1). `held` says that others need the machine now: nothing is claimed then.
+    """
+
+    in_flight: int = 64
+    per_destination: int = 16
+    patience_seconds: float = 2.0
+    full_wait_seconds: float = 1.0
+    schedule: Schedule = field(default_factory=Schedule)
+    chance: Callable[[], float] = random.random
+    held: Callable[[], bool] = lambda: False
+
+
+_TUNING = Tuning()
+
+
+class Runner:
+    """Made in the event loop that runs it. `books` gives a digest's compiled book, `environment` what `${NAME}` stands for."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        books: Books,
+        actions: Mapping[str, Action],
+        prepend: Prepend,
+        clock: Callable[[], datetime],
+        environment: Mapping[str, str],
+        tuning: Tuning = _TUNING,
+    ) -> None:
+        self._spool = spool
+        self._books = books
+        self._clock = clock
+        self._tuning = tuning
+        self._destinations = Destinations(tuning.per_destination, left=self._go_on)
+        self._attempts = Attempts(
+            actions=actions, prepend=prepend, environment=environment, clock=clock, destinations=self._destinations
+        )
+        self._recorder = Recorder(
+            spool, queued=self._go_on, stopping=self._is_stopping, full_wait_seconds=tuning.full_wait_seconds
+        )
+        self._drive = Drive(
+            attempts=self._attempts,
+            recorder=self._recorder,
+            schedule=tuning.schedule,
+            clock=clock,
+            chance=tuning.chance,
+            stopping=self._is_stopping,
+            patience_seconds=tuning.patience_seconds,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leased: deque[Job] = deque()  # ours and not begun: no slot is free, or its destination is full
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._stopping = False
+        self._broken: Broken | None = None
+
+    @property
+    def backlog(self) -> int:
+        """Jobs that were taken and are not begun."""
+        return len(self._leased)
+
+    def take(self, job: Job) -> None:
+        """A job that was just accepted, leased already. After `drain` it is left to the next start."""
+        self._quiet.clear()
+        self._leased.append(job)
+        self._start_leased()
+
+    def wake(self) -> None:
+        """Look at the spool again: jobs were changed from outside, or time moved."""
+        self._quiet.clear()
+        self._go_on()
+
+    async def run(self) -> None:
+        """Until `drain`. Raises `Broken` when the spool did."""
+        while not self._stopping:
+            self._wake.clear()
+            self._start_leased()
+            wait_seconds = await self._claim()
+            if self._broken is not None:
+                raise self._broken
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait_seconds)
+            except TimeoutError:
+                continue
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way and nothing is due; `run` must be running."""
+        await self._quiet.wait()
+
+    async def drain(self, grace_seconds: float = 10.0) -> None:
+        """Begin nothing more; let attempts end for so long, then abandon them.
+
+        Whatever is unfinished keeps its lease, which the next opening of the spool voids.
+        """
+        self._stopping = True
+        self._wake.set()
+        self._leased.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._attempts.stop()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
+
+    def _go_on(self) -> None:
+        self._start_leased()
+        self._wake.set()
+
+    async def _claim(self) -> float | None:
+        """Lease what is due and begin it; how long to wait if nothing wakes us, None: for ever."""
+        if self._tuning.held():
+            return _HELD_RECHECK_SECONDS
+        free = self._tuning.in_flight - len(self._tasks)
+        if free <= 0:
+            return None
+        try:
+            jobs = await self._spool.claim(self._clock(), free, without=self._destinations.full)
+            self._leased.extend(jobs)
+            self._start_leased()
+            due = None if jobs else await self._spool.next_due()
+        except Full:
+            return self._tuning.full_wait_seconds
+        except Broken as error:
+            self._broken = error
+            return 0.0
+        return 0.0 if jobs else self._seconds_until(due)
+
+    def _seconds_until(self, due: datetime | None) -> float | None:
+        wait = None if due is None else (due - self._clock()).total_seconds()
+        if wait is not None and wait <= 0:
+            # Due and yet not claimed: its destination is full, or it fell due just now.
+            return _BLOCKED_RECHECK_SECONDS if self._destinations.full else _JUST_DUE_SECONDS
+        if not self._tasks and not self._leased and not self._wake.is_set():
+            self._quiet.set()
+        return wait
+
+    def _start_leased(self) -> None:
+        """Begin what can begin; a job whose destination is full waits without taking a slot."""
+        waiting: deque[Job] = deque()
+        while self._leased and len(self._tasks) < self._tuning.in_flight and not self._stopping:
+            job = self._leased.popleft()
+            place = "" if job.kind is JobKind.WALK or job.key in self._attempts.detached else job.destination
+            if self._destinations.try_enter(place):
+                self._start(job, place)
+            else:
+                waiting.append(job)
+        self._leased.extendleft(reversed(waiting))
+
+    def _start(self, job: Job, place: str) -> None:
+        self._quiet.clear()
+        task = asyncio.create_task(self._work(job), name=job.key)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._destinations.leave(place)
+            self._go_on()
+
+        task.add_done_callback(ended)
+
+    async def _work(self, job: Job) -> None:
+        try:
+            loaded = await load(self._spool, self._books, job)
+            if job.kind is JobKind.WALK:
+                await Walk(self._drive, job, loaded).run()
+            else:
+                await run_step(self._drive, job, loaded)
+        except Broken as error:
+            self._broken = error
+        except Exception as error:
+            if not (self._stopping and isinstance(error, Full)):
+                await self._park(job, error)
+
+    async def _park(self, job: Job, error: Exception) -> None:
+        """Keep the job until an operator releases it."""
+        if isinstance(error, Parked):
+            reason = str(error)
+            log.warning("parked %s: %s", job.key, reason)
+        else:
+            reason = f"{type(error).__name__}: {error}"
+            log.error("parked %s: %s", job.key, reason, exc_info=error)
+        try:
+            was = (await self._spool.message(job.message_id)).state
+            # A message refused in the session must stay known as that: its bounce steps send no notice.
+            state = None if was is MessageState.REJECTED else MessageState.PARKED
+            change = JobChange(id=job.id, state=JobState.PARKED, last=reason[:1000])
+            await self._recorder.record(Recorded(message_id=job.message_id, job=change, state=state))
+        except NotFound:
+            log.error("job %s has no message any more", job.key)
+        except Broken as broken:
+            self._broken = broken
