@@ -68,6 +68,8 @@ class Library:
     def __init__(self, store: RuleBooks, settings: Settings, clock: Callable[[], datetime]) -> None:
         self._store, self._settings, self._clock = store, settings, clock
         self._active: CompiledBook | None = None
+        # Versions never change, so what is compiled stays right; the store is read once for each.
+        self._kept = lru_cache(maxsize=64)(lambda digest: compile_book(decode_book(store.content(digest))))
 
     def load(self, opened: Opened) -> bool:
         """Commit a version and, unless the pointer is pinned or the settings say otherwise, make it active. True: it is active."""
@@ -95,12 +97,7 @@ class Library:
 
     def by_digest(self, digest: str) -> CompiledBook:
         """Raises `spool.ports.NotFound` for a version that is not kept any more."""
-        return _by_digest(self._store, digest)
-
-
-@lru_cache(maxsize=64)
-def _by_digest(store: RuleBooks, digest: str) -> CompiledBook:
-    return compile_book(decode_book(store.content(digest)))
+        return self._kept(digest)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -4,13 +4,10 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-from verdicts.auth_results import authentication_results
-from verdicts.dns_resolver import LiveResolver
 
 from actions.function_host import FunctionHost, FunctionSettings
 from actions.object_store import ObjectStore
@@ -20,14 +17,23 @@ from gatepost.http_client import AiohttpClient
 from gatepost.settings import Settings
 from gatepost.settings_file import parse_address
 from gatepost.zone_file import read_zone
+from inbound.ports import ClientFacts, InboundSettings, Judge
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.message import Message
 from mail.receipt import Receipt
 from mail.trace_fields import prepended_fields
+from rules.compiled import Needs
 from rules.step import Step
 from smtp.client import RelayClient, RelaySettings
 from smtp.config import BareNewline, Limits, SmtpConfig, Timeouts
-from verdicts.alignment import organizational_domain
+from verdicts.alignment import registrable_domain
+from verdicts.auth_results import authentication_results
+from verdicts.dns_resolver import LiveResolver
+from verdicts.judge import Judgement, judge
 from verdicts.policy import Policy
 from verdicts.ports import Resolver
+from verdicts.reverse_name import confirmed_name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,7 +51,7 @@ def resolver_of(settings: Settings) -> Resolver:
     """The zone file if there is one, else live DNS. Raises `Malformed` for a zone file with errors, OSError if it is not there."""
     if settings.dns_zone is not None:
         return read_zone(settings.dns_zone)
-    return LiveResolver(servers=settings.dns_servers, cache_size=settings.dns_cache)
+    return LiveResolver(settings.dns_servers or None, cache_entries=settings.dns_cache)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -86,6 +92,44 @@ def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig
         proxy_from=networks(settings.proxy_from),
         xclient_from=networks(settings.xclient_from),
         tls=tls,
+    )
+
+
+def judge_of(settings: Settings, resolver: Resolver) -> Judge:
+    """`verdicts.judge` with what the settings say bound; no scan engine is configured in this version."""
+    policy = policy_of(settings)
+
+    async def judged(
+        message: Message, envelope: Envelope, client: Client, *, received_at: datetime, needs: Needs
+    ) -> Judgement:
+        return await judge(
+            message,
+            envelope,
+            client,
+            received_at=received_at,
+            resolver=resolver,
+            policy=policy,
+            wants_spam=needs.spam,
+            wants_virus=needs.virus,
+        )
+
+    return judged
+
+
+def look_up_of(resolver: Resolver) -> Callable[[str], Awaitable[ClientFacts]]:
+    async def look_up(ip: str) -> ClientFacts:
+        return ClientFacts(name=await confirmed_name(resolver, ip))
+
+    return look_up
+
+
+def inbound_settings_of(settings: Settings) -> InboundSettings:
+    return InboundSettings(
+        hostname=hostname_of(settings),
+        split_recipients=settings.verdicts_split_recipients,
+        max_ready_jobs=settings.spool_max_ready,
+        reserve_octets=settings.spool_reserve,
+        most_received_fields=settings.smtp_received_limit,
     )
 
 
@@ -138,10 +182,10 @@ class Effects:
         await self.http.close()
 
 
-def effects_of(settings: Settings, clock: Callable[[], datetime], rules: Path | None) -> Effects:
-    """`rules` is the rules file, whose directory holds the functions unless the settings say otherwise (semantics.md §9)."""
+def effects_of(settings: Settings, clock: Callable[[], datetime]) -> Effects:
+    """Functions are looked for beside the rules file unless the settings say otherwise (semantics.md §9)."""
     http = AiohttpClient(private_hosts=settings.webhook_private_hosts)
-    path = settings.functions_path or ((rules.parent,) if rules is not None else (Path(),))
+    path = settings.functions_path or ((settings.rules.parent,) if settings.rules is not None else (Path(),))
     functions = FunctionSettings(
         path=tuple(directory.resolve() for directory in path),
         python=settings.functions_python or None,
@@ -156,7 +200,7 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], rules: Path | 
         functions=FunctionHost(functions),
         relay=relay_of(settings, clock),
         hostname=hostname_of(settings),
-        organizational_domain=organizational_domain,
+        organizational_domain=registrable_domain,
         base=settings.data.resolve(),
     )
     return Effects(ports=ports, http=http)

@@ -1,0 +1,86 @@
+"""`gatepost serve`: run the gateway until SIGINT or SIGTERM."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from gatepost.cli.common import config_options, settings_of
+from gatepost.settings import Settings
+from mail.errors import Malformed
+
+
+@click.command()
+@click.option(
+    "--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules file; the setting `rules` otherwise."
+)
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where to take mail; port 0 lets the system choose. May be repeated.",
+)
+@click.option(
+    "--dns", type=click.Path(path_type=Path, dir_okay=False), help="Answer from this zone file instead of DNS."
+)
+@click.option(
+    "--proxy-from", multiple=True, metavar="CIDR", help="Networks whose connections begin with a PROXY header."
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the bound addresses there, as JSON, when ready.",
+)
+@click.option("--quiet", is_flag=True, help="No line for each message.")
+@config_options
+def command(
+    config: Path | None,
+    data: Path | None,
+    rules: Path | None,
+    listen: tuple[str, ...],
+    dns: Path | None,
+    proxy_from: tuple[str, ...],
+    ready_file: Path | None,
+    quiet: bool,
+) -> int:
+    """Run the gateway: take mail, judge it, walk the rules, run the actions.
+
+    Without any file it listens on 127.0.0.1:2525, takes mail for every recipient and stores it under ./var/mail. SIGINT and SIGTERM
+    end it cleanly; SIGHUP, or a changed rules file, loads the rules again.
+    """
+    from gatepost.serve import run  # noqa: PLC0415 - `gatepost serve --help` needs none of it
+
+    settings = _with_options(settings_of(config, data), rules, listen, dns, proxy_from)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # aiosmtpd logs each line of each message at DEBUG and each command at INFO.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    return run(settings, ready_file=ready_file, quiet=quiet)
+
+
+def _with_options(
+    settings: Settings, rules: Path | None, listen: tuple[str, ...], dns: Path | None, proxy_from: tuple[str, ...]
+) -> Settings:
+    from gatepost.settings_file import parse_address  # noqa: PLC0415 - as above
+    from rules.schema_addresses import cidr_of  # noqa: PLC0415 - as above
+
+    for address in listen:
+        if parse_address(address) is None:
+            raise click.BadParameter(f"{address} is not HOST:PORT, as in 127.0.0.1:2525", param_hint="--listen")
+    networks = []
+    for text in proxy_from:
+        try:
+            networks.append(cidr_of(text))
+        except Malformed as error:
+            raise click.BadParameter(f"{text}: {error}", param_hint="--proxy-from") from None
+    changes: dict[str, object] = {}
+    if rules is not None:
+        changes["rules"] = rules
+    if listen:
+        changes["listen"] = listen
+    if dns is not None:
+        changes["dns_zone"] = dns
+    if networks:
+        changes["proxy_from"] = tuple(networks)
+    return replace(settings, **changes)  # type: ignore[arg-type]

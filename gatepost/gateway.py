@@ -1,0 +1,131 @@
+"""The running gateway: every part, opened in the order in which it is needed and closed in reverse.
+
+semantics.md §6 has worker processes with a shard each; this is the one that there is: it holds shard 0, listens itself and answers
+commands on the control socket.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from actions.runner import Runner
+from actions.table import make_actions
+from gatepost import wire
+from gatepost.control import SOCKET, apply
+from gatepost.library import Library
+from gatepost.settings import Settings
+from inbound.backend import InboundBackend
+from inbound.event import Event
+from inbound.ports import Services
+from smtp.listener import Listener, listen
+from spool.control import serve_control
+from spool.database import open_spool
+from spool.ports import Retention, Spool
+from verdicts.auth_results import forged_spans
+from verdicts.ports import Resolver
+
+log = logging.getLogger("gatepost")
+_SHARD = 0
+_SWEEP_SECONDS = 60.0
+_WRITER_WAIT_SECONDS = 0.02  # semantics.md §6: the runner claims nothing while an accept waits longer than this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What `serve` watches over: `runner` ends with an exception if the spool broke."""
+
+    listener: Listener
+    runner: "asyncio.Task[None]"
+    spool: Spool
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    settings: Settings,
+    library: Library,
+    sockets: list[socket.socket],
+    on_event: Callable[[Event], None],
+) -> AsyncIterator[Gateway]:
+    """The whole gateway on these listening sockets; leaving it drains sessions and steps, then closes the spool."""
+    async with contextlib.AsyncExitStack() as stack:
+        spool = open_spool(settings.data, _SHARD)
+        stack.push_async_callback(spool.close)
+        effects = wire.effects_of(settings, wire.now)
+        stack.push_async_callback(effects.close)
+        runner = Runner(
+            spool,
+            books=library.by_digest,
+            actions=make_actions(effects.ports),
+            prepend=wire.prepend_of(settings),
+            clock=wire.now,
+            environment=os.environ,
+            held=lambda: spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS,
+        )
+        running = asyncio.create_task(runner.run())
+        stack.push_async_callback(runner.drain)
+        sweeping = asyncio.create_task(_sweep(spool, settings))
+        stack.callback(sweeping.cancel)
+        services = _services(settings, wire.resolver_of(settings), library, spool, runner, on_event)
+        control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
+        stack.callback(control.close)
+        listener = await listen(sockets, InboundBackend(services), wire.smtp_config_of(settings, wire.tls_of(settings)))
+        stack.push_async_callback(listener.drain)
+        yield Gateway(listener=listener, runner=running, spool=spool)
+
+
+def _operator(spool: Spool, library: Library, runner: Runner) -> Callable[[dict[str, Any]], Awaitable[Any]]:
+    """What a command's request on the control socket does."""
+
+    async def handle(request: dict[str, Any]) -> Any:
+        library.refresh()
+        answer = await apply({_SHARD: spool}, request, now=wire.now(), active=lambda: library.active().digest)
+        runner.wake()
+        return answer
+
+    return handle
+
+
+def _services(
+    settings: Settings,
+    resolver: Resolver,
+    library: Library,
+    spool: Spool,
+    runner: Runner,
+    on_event: Callable[[Event], None],
+) -> Services:
+    return Services(
+        book=library.active,
+        judge=wire.judge_of(settings, resolver),
+        forged_spans=partial(forged_spans, authserv_id=settings.verdicts_authserv_id),
+        spool=spool,
+        on_accept=runner.take,
+        clock=wire.now,
+        entropy=secrets.token_bytes,
+        on_event=on_event,
+        look_up=wire.look_up_of(resolver),
+        settings=wire.inbound_settings_of(settings),
+    )
+
+
+async def _sweep(spool: Spool, settings: Settings) -> None:
+    """Let retention take what it may, once a minute."""
+    retention = Retention(
+        metadata_seconds=settings.retention_metadata,
+        headers_seconds=settings.retention_headers,
+        full_seconds=settings.retention_full,
+        cap_octets=settings.retention_cap,
+    )
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        swept = await spool.sweep(wire.now(), retention)
+        if swept.messages or swept.bodies or swept.headers:
+            log.info(
+                "retention: %d messages, %d headers and %d bodies removed", swept.messages, swept.headers, swept.bodies
+            )

@@ -1,0 +1,53 @@
+"""One readable line for each transaction, while the gateway runs on a terminal or in a container's log."""
+
+import re
+import sys
+from collections.abc import Callable
+
+import click
+
+from gatepost.cli.layout import size_text, visible
+from inbound.event import Event
+
+_STATUS = re.compile(r"(\w+)=(\w+)")
+_COLOURS = {"PASS": "green", "FAIL": "red", "GRAY": "yellow", "PROCESSING_FAILED": "yellow"}
+_SHOWN_RECIPIENTS = 3
+
+
+def line_of(event: Event) -> str:
+    """`12:00:41 250 a@b.example → support@example.com  4.1 kB  spf PASS dkim PASS dmarc PASS  support  06gv…`."""
+    code = event.reply.code if event.reply is not None else "---"
+    colour = "green" if event.outcome == "accepted" else "yellow" if event.outcome in ("deferred", "aborted") else "red"
+    shown = [visible(recipient) for recipient in event.rcpt_to[:_SHOWN_RECIPIENTS]]
+    more = len(event.rcpt_to) - len(shown)
+    parties = f"{visible(event.mail_from or '<>')} → {', '.join(shown) or '-'}{f' and {more} more' if more > 0 else ''}"
+    parts = [f"{event.at:%H:%M:%S}", click.style(str(code), fg=colour), parties]
+    if event.receipt is not None and event.outcome == "accepted":
+        parts += [size_text(event.receipt.size), _summary(event.summary), ", ".join(event.rules) or "no rule matched"]
+    elif event.reply is not None:
+        parts += [visible(event.reply.text), event.by]
+    else:
+        parts.append("ended without a message")
+    parts.append(click.style(event.message_id or f"session {event.session}", dim=True))
+    return "  ".join(part for part in parts if part)
+
+
+def _summary(text: str) -> str:
+    return " ".join(
+        f"{name} {click.style(status, fg=_COLOURS.get(status))}"
+        for name, status in _STATUS.findall(text)
+        if status != "DISABLED"
+    )
+
+
+def printer() -> Callable[[Event], None]:
+    """Prints each line to standard output at once; a reader that is gone ends the lines, not the gateway."""
+
+    def show(event: Event) -> None:
+        try:
+            click.echo(line_of(event))
+            sys.stdout.flush()
+        except (BrokenPipeError, ValueError):
+            return
+
+    return show
