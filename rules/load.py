@@ -18,6 +18,7 @@ from rules.load_lint import lint
 from rules.load_lists import read_bounded
 from rules.load_yaml import parse_yaml
 from rules.model import RuleBook
+from rules.patterns import pattern_error
 from rules.schema_book import read_book
 from rules.schema_findings import Finding, Report, TooManyErrors
 from rules.schema_nodes import TOP, Mapping, Node, Scalar
@@ -52,7 +53,7 @@ def load_book(
     *,
     limits: Limits = SES_LIMITS,
     engines: frozenset[str] = frozenset(),
-    check_pattern: Callable[[str], str | None] | None = None,
+    check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
     """The book of a YAML or SES JSON file, with the lists that it names; `engines` and `check_pattern` as in `Reading`."""
     content = read_bounded(path, MAX_BOOK_OCTETS)
@@ -70,7 +71,7 @@ def load_text(
     *,
     limits: Limits = SES_LIMITS,
     engines: frozenset[str] = frozenset(),
-    check_pattern: Callable[[str], str | None] | None = None,
+    check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
     """As `load_book`; `name` stands in the findings, files are looked for under `base`."""
     report = Report(name)

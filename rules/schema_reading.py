@@ -43,9 +43,9 @@ class Reading:
 
     report: Report
     base: Path
+    check_pattern: Callable[[str], str | None]
     limits: Limits = SES_LIMITS
     engines: frozenset[str] = frozenset()
-    check_pattern: Callable[[str], str | None] | None = None
     from_ses: bool = False
     domains: tuple[str, ...] = ()
     domain_set: frozenset[str] = frozenset()

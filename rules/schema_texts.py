@@ -71,7 +71,7 @@ def read_list_name(reading: Reading, node: Node, what: str) -> str | None:
 
 def _pattern(reading: Reading, node: Node, what: str) -> str | None:
     pattern = reading.text(node, what)
-    wrong = reading.check_pattern(pattern) if pattern is not None and reading.check_pattern else None
+    wrong = None if pattern is None else reading.check_pattern(pattern)
     if wrong is not None:
         reading.error("bad-pattern", node, f"{what} is not an RE2 pattern: {wrong}")
     return pattern
