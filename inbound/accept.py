@@ -1,0 +1,208 @@
+"""Accepting one message: judge it, decide, commit once, and only then answer (house: one commit before any promise).
+
+*Standards.* semantics.md §3, §5 and §6; RFC 5321 §6.1 (responsibility), §6.3 (loops).
+*Trust.* The message is hostile; what is forged in its header is cut from what rules see, never from what is judged or kept.
+*Failure.* A store that is full answers 452, a broken one 451; anything unforeseen is raised, and the server answers 451.
+"""
+
+import hashlib
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from inbound.admission import complete
+from inbound.event import Event
+from inbound.ports import Services
+from mail.address import Mailbox
+from mail.client import Client
+from mail.envelope import Envelope, Recipient
+from mail.errors import Temporary
+from mail.ids import message_id
+from mail.message import Message
+from mail.mime import attachments, longest_line
+from mail.receipt import Receipt, encode_receipt
+from mail.reply import (
+    ACCEPTED,
+    INSUFFICIENT_STORAGE,
+    LOOP_DETECTED,
+    SCANNER_UNAVAILABLE,
+    TRY_AGAIN,
+    UNSCANNED_REJECTED,
+    Reply,
+)
+from rules.compiled import CompiledBook
+from rules.disposition import disposition
+from rules.step import Disposition
+from spool.ports import Accepted, Full, HistoryRow, JobKind, MessageState, NewJob
+
+log = logging.getLogger("gatepost.inbound")
+_ENTROPY_OCTETS = 17
+_SHOWN = 998
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One message as the session hands it over. `number` counts the transactions of the session."""
+
+    session: str
+    number: int
+    book: CompiledBook
+    client: Client
+    dnsbl: tuple[str, ...]
+    envelope: Envelope
+    raw: bytes
+
+
+async def take(delivery: Delivery, services: Services) -> Reply:
+    """The reply to the end of DATA. When it is positive, the message is durable and its first job is with `on_accept`."""
+    now = services.clock()
+    message = Message.of(delivery.raw)
+    envelope = _completed(delivery, services.settings.hostname)
+    row = _row(delivery, envelope, message, now)
+    if len(message.header.all("Received")) > services.settings.most_received_fields:
+        return await _turned_away(row, LOOP_DETECTED, services)
+    client = _with_protocol(delivery.client, envelope)
+    needs = delivery.book.needs(envelope.mailboxes)
+    judgement = await services.judge(message, envelope, client, received_at=now, needs=needs)
+    for crash in judgement.crashes:
+        log.error("session %s: a check crashed: %s", delivery.session, crash)
+    if judgement.deferred is not None:
+        return await _turned_away(replace(row, detail=judgement.deferred), SCANNER_UNAVAILABLE, services)
+    if judgement.rejected is not None:
+        return await _turned_away(replace(row, detail=judgement.rejected), UNSCANNED_REJECTED, services)
+    receipt = Receipt(
+        message_id=message_id(now, services.spool.shard, services.entropy(_ENTROPY_OCTETS)),
+        received_at=now,
+        client=client,
+        envelope=envelope,
+        size=len(message.raw),
+        digest=hashlib.sha256(message.raw).hexdigest(),
+        verdicts=judgement.verdicts,
+        rule_set=delivery.book.digest,
+        evidence=judgement.evidence,
+        header=message.raw[: message.header.body_start],
+        cut=services.forged_spans(message.header),
+        attachments=attachments(message.raw) if needs.attachments else None,
+        longest_line=longest_line(message.raw) if needs.longest_line else None,
+        dnsbl=delivery.dnsbl,
+    )
+    return await _decided(delivery, receipt, row, services)
+
+
+async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, services: Services) -> Reply:
+    decision = disposition(delivery.book, receipt)
+    if decision.kind == "defer":
+        return await _turned_away(replace(row, by=decision.rule), decision.reply or TRY_AGAIN, services)
+    reply = decision.reply if decision.reply is not None else ACCEPTED.because(f"Ok {receipt.message_id}")
+    unit = _unit(receipt, delivery.raw, replace(row, id=receipt.message_id, by=decision.rule), decision, reply)
+    try:
+        job = await services.spool.accept(unit)
+    except Full:
+        return await _turned_away(row, INSUFFICIENT_STORAGE, services)
+    except Temporary as error:
+        log.error("session %s: the spool failed: %s", delivery.session, error)
+        return TRY_AGAIN
+    if job is not None:
+        services.on_accept(job)
+    services.on_event(event_of(unit.history, reply, receipt=receipt, book=delivery.book))
+    return reply
+
+
+def _unit(receipt: Receipt, raw: bytes, row: HistoryRow, decision: Disposition, reply: Reply) -> Accepted:
+    """The one commit. A rejected message is kept in full only where other steps of it still run (semantics.md §3)."""
+    accepted = decision.kind == "accept"
+    runs = accepted or decision.runs_on
+    job = NewJob(
+        kind=JobKind.WALK,
+        message_id=receipt.message_id,
+        key=f"{receipt.message_id}/0",
+        not_before=receipt.received_at,
+    )
+    history = replace(
+        row,
+        phase="accepted" if accepted else "data",
+        outcome="accepted" if accepted else "refused",
+        reply=str(reply),
+    )
+    return Accepted(
+        message_id=receipt.message_id,
+        received_at=receipt.received_at,
+        receipt=encode_receipt(receipt),
+        header_octets=len(receipt.header),
+        raw=raw,
+        answers=receipt.evidence.answers,
+        rule_book=receipt.rule_set,
+        history=history,
+        job=job if runs else None,
+        state=MessageState.ACTIVE if accepted else MessageState.REJECTED,
+        keep_body=runs,
+    )
+
+
+def _completed(delivery: Delivery, hostname: str) -> Envelope:
+    """The envelope with `<Postmaster>` in full, each mailbox once."""
+    recipients = delivery.envelope.recipients
+    if all(recipient.mailbox.domain for recipient in recipients):
+        return delivery.envelope
+    whole: dict[Mailbox, Recipient] = {}
+    for recipient in recipients:
+        mailbox = complete(delivery.book, recipient.mailbox, hostname)
+        whole.setdefault(mailbox, replace(recipient, mailbox=mailbox))
+    return replace(delivery.envelope, recipients=tuple(whole.values()))
+
+
+def _with_protocol(client: Client, envelope: Envelope) -> Client:
+    if not envelope.smtputf8:
+        return client
+    return replace(client, protocol="UTF8SMTPS" if client.tls else "UTF8SMTP")  # RFC 6531 §4.3
+
+
+def _row(delivery: Delivery, envelope: Envelope, message: Message, now: datetime) -> HistoryRow:
+    return HistoryRow(
+        id=f"{delivery.session}.{delivery.number}",
+        session=delivery.session,
+        at=now,
+        client_ip=delivery.client.ip or "",
+        helo=delivery.client.helo or "",
+        mail_from=None if envelope.reverse_path is None else str(envelope.reverse_path),
+        rcpt_to=tuple(map(str, envelope.mailboxes)),
+        phase="data",
+        outcome="refused",
+        subject=(message.header.text("Subject") or "")[:_SHOWN],
+        header_from=(message.header.text("From") or "")[:_SHOWN],
+        size=len(message.raw),
+    )
+
+
+async def _turned_away(row: HistoryRow, reply: Reply, services: Services) -> Reply:
+    """No message: a history row only."""
+    await tell(replace(row, outcome="deferred" if reply.is_transient else "refused", reply=str(reply)), reply, services)
+    return reply
+
+
+async def tell(row: HistoryRow, reply: Reply | None, services: Services) -> None:
+    """Log a row and its event. A spool that cannot take the row is noted, and changes nothing for the client."""
+    try:
+        await services.spool.log(row)
+    except Temporary as error:
+        log.error("history row %s is lost: %s", row.id, error)
+    services.on_event(event_of(row, reply))
+
+
+def event_of(
+    row: HistoryRow, reply: Reply | None, *, receipt: Receipt | None = None, book: CompiledBook | None = None
+) -> Event:
+    return Event(
+        at=row.at,
+        session=row.session,
+        client_ip=row.client_ip,
+        mail_from=row.mail_from,
+        rcpt_to=row.rcpt_to,
+        phase=row.phase,
+        outcome=row.outcome,
+        reply=reply,
+        by=row.by,
+        message_id=None if receipt is None else receipt.message_id,
+        receipt=receipt,
+        book=book,
+    )

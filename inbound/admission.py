@@ -1,0 +1,81 @@
+"""Whether MAIL and RCPT are taken: pure decisions over the pinned rule book (semantics.md §1 and §3, house: one message, inbound).
+
+The order for a recipient is part of what it means: relaying is denied before any rule is looked at, the address that is blocked
+learns nothing of who exists here, and TLS is asked for only where some rule would take the mail.
+"""
+
+from dataclasses import dataclass, replace
+
+from inbound.ports import InboundSettings
+from mail.address import Mailbox
+from mail.client import Client
+from mail.reply import (
+    BLOCKED_IP,
+    INSUFFICIENT_STORAGE,
+    NEEDS_TLS,
+    NO_SUCH_MAILBOX,
+    RECIPIENT_OK,
+    RELAYING_DENIED,
+    TOO_MANY_RECIPIENTS,
+    Reply,
+)
+from rules.compiled import CompiledBook
+from rules.disposition import at_rcpt
+from spool.ports import Load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """The answer to one RCPT. `mailbox` is complete, `by` is the filter or rule that refused, `wanting` are the rules that want it."""
+
+    mailbox: Mailbox
+    reply: Reply
+    by: str = ""
+    wanting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """What is known at RCPT besides the recipient."""
+
+    client: Client
+    reverse_path: Mailbox | None
+    declared_size: int | None
+
+
+def complete(book: CompiledBook, mailbox: Mailbox, hostname: str) -> Mailbox:
+    """`<Postmaster>` is postmaster at the first of our domains (RFC 5321 §4.5.1), or at our host where every domain is ours."""
+    return mailbox if mailbox.domain else replace(mailbox, domain=book.postmaster_domain or hostname)
+
+
+def admit(
+    book: CompiledBook, sender: Sender, mailbox: Mailbox, *, first: tuple[str, ...] | None, settings: InboundSettings
+) -> Admission:
+    """Decide on one recipient; `first` are the rules that want the first recipient accepted, None before there is one."""
+    mailbox = complete(book, mailbox, settings.hostname)
+    if not book.is_ours(mailbox.domain):
+        return Admission(mailbox=mailbox, reply=RELAYING_DENIED)
+    blocking = book.blocked_by(sender.client.address, mailbox)
+    if blocking is not None:
+        return Admission(mailbox=mailbox, reply=BLOCKED_IP, by=blocking.name)
+    rules = book.wants(mailbox)
+    if not rules:
+        return Admission(mailbox=mailbox, reply=NO_SUCH_MAILBOX)
+    if sender.client.tls is None and all(rule.tls_policy == "Require" for rule in rules):
+        return Admission(mailbox=mailbox, reply=NEEDS_TLS, by=rules[0].name)
+    bounce = at_rcpt(book, sender.client, sender.reverse_path, sender.declared_size, mailbox)
+    if bounce is not None and bounce.reply is not None:
+        return Admission(mailbox=mailbox, reply=bounce.reply, by=bounce.rule)
+    wanting = tuple(rule.name for rule in rules)
+    if settings.split_recipients and first is not None and wanting != first:
+        # Its own transaction, so that a refusal after DATA concerns it alone (semantics.md §3).
+        return Admission(mailbox=mailbox, reply=TOO_MANY_RECIPIENTS, wanting=wanting)
+    return Admission(mailbox=mailbox, reply=RECIPIENT_OK, wanting=wanting)
+
+
+def storage_refusal(load: Load, settings: InboundSettings) -> Reply | None:
+    """The answer to MAIL where the spool has no room, or too much is already waiting (semantics.md §6)."""
+    reserve = max(settings.reserve_octets, int(load.total_octets * settings.reserve_fraction))
+    if load.free_octets < reserve or load.cap_reached or load.ready_jobs > settings.max_ready_jobs:
+        return INSUFFICIENT_STORAGE
+    return None

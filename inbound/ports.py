@@ -1,0 +1,71 @@
+"""What the inbound path is given by whoever wires it: everything that is not a pure decision or a value."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from inbound.event import Event
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.headers import HeaderView
+from mail.message import Message, Span
+from rules.compiled import CompiledBook, Needs
+from spool.ports import Job, Spool
+from verdicts.judge import Judgement
+
+
+class Judge(Protocol):
+    """`verdicts.judge` with its resolver, policy and scanners bound."""
+
+    async def __call__(
+        self, message: Message, envelope: Envelope, client: Client, *, received_at: datetime, needs: Needs
+    ) -> Judgement: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientFacts:
+    """What DNS says of the client's address: its forward-confirmed name, and the lists that list it."""
+
+    name: str | None = None
+    dnsbl: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundSettings:
+    """`hostname` is ours. `reserve_*`: below this much free disk nothing is taken (semantics.md §6).
+
+    `wait_for_names_seconds` is how long a message waits for `look_up`.
+    """
+
+    hostname: str = "localhost"
+    split_recipients: bool = False
+    max_ready_jobs: int = 100_000
+    reserve_fraction: float = 0.05
+    reserve_octets: int = 2**30
+    most_received_fields: int = 100  # RFC 5321 §6.3
+    wait_for_names_seconds: float = 2.0
+
+
+def _ignore(_: Event) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """All that an inbound session uses.
+
+    `book` gives the active rule book, compiled; `forged_spans` the fields to cut; `on_accept` gets each leased first job after its
+    commit; `clock` gives aware UTC; `entropy` so many random bytes; `look_up` asks DNS about an address (None: it is not asked).
+    """
+
+    book: Callable[[], CompiledBook]
+    judge: Judge
+    forged_spans: Callable[[HeaderView], tuple[Span, ...]]
+    spool: Spool
+    on_accept: Callable[[Job], None]
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    on_event: Callable[[Event], None] = _ignore
+    look_up: Callable[[str], Awaitable[ClientFacts]] | None = None
+    settings: InboundSettings = field(default_factory=InboundSettings)

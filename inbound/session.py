@@ -1,0 +1,135 @@
+"""One SMTP client's session on the MX: admission by the pinned rule book, acceptance, and a history row for all that failed."""
+
+import asyncio
+from dataclasses import replace
+
+from inbound.accept import Delivery, take, tell
+from inbound.admission import Sender, admit, storage_refusal
+from inbound.ports import ClientFacts, Services
+from inbound.trail import Refusal, Teller, Trail, endings
+from mail.address import Mailbox
+from mail.client import Client
+from mail.envelope import Envelope
+from mail.reply import NEED_MAIL, SENDER_OK, Reply
+
+
+class InboundSession:
+    """`smtp.backend.Session`. The server calls one method at a time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._client = Client(ip=None)
+        self._id = services.entropy(8).hex()
+        self._rows = 0
+        self._trail: Trail | None = None
+        self._stray: Refusal | None = None  # refused outside any transaction
+        self._facts: asyncio.Task[ClientFacts] | None = None
+
+    async def greet(self, client: Client) -> Reply | None:
+        self._look_up(client)
+        self._client = client
+        return None
+
+    async def hello(self, client: Client) -> Reply | None:
+        if client.ip != self._client.ip:
+            self._look_up(client)
+        self._client = client
+        return None
+
+    def _look_up(self, client: Client) -> None:
+        # Beside the dialogue, from connect on: only the message itself may wait for it (semantics.md §5).
+        look_up = self._services.look_up
+        if self._facts is not None:
+            self._facts.cancel()
+        self._facts = None
+        if look_up is not None and client.ip is not None:
+            self._facts = asyncio.ensure_future(look_up(client.ip))
+
+    async def mail(self, reverse_path: Mailbox | None, declared_size: int | None, *, smtputf8: bool) -> Reply:  # noqa: ARG002
+        services = self._services
+        refusal = storage_refusal(services.spool.load(), services.settings)
+        if refusal is not None:
+            await self._log(Refusal("mail", refusal), mail_from=reverse_path)
+            return refusal
+        sender = Sender(client=self._client, reverse_path=reverse_path, declared_size=declared_size)
+        self._trail = Trail(book=services.book(), sender=sender)
+        return SENDER_OK
+
+    async def rcpt(self, mailbox: Mailbox) -> Reply:
+        trail = self._trail
+        if trail is None:
+            return NEED_MAIL
+        trail.phase = "rcpt"
+        admission = admit(trail.book, trail.sender, mailbox, first=trail.wanting, settings=self._services.settings)
+        if admission.reply.is_positive:
+            trail.accepted[admission.mailbox] = None
+            trail.wanting = admission.wanting if trail.wanting is None else trail.wanting
+        else:
+            trail.refused[admission.mailbox] = None
+            trail.refusal = Refusal("rcpt", admission.reply, admission.by)
+        return admission.reply
+
+    async def data(self, envelope: Envelope, raw: bytes) -> Reply:
+        trail, self._trail = self._trail, None
+        if trail is None:
+            return NEED_MAIL
+        client, dnsbl = await self._known_client()
+        self._rows += 1
+        delivery = Delivery(
+            session=self._id, number=self._rows, book=trail.book, client=client, dnsbl=dnsbl, envelope=envelope, raw=raw
+        )
+        reply = await take(delivery, self._services)
+        await self._tell(trail, with_message=True)
+        return reply
+
+    async def _known_client(self) -> tuple[Client, tuple[str, ...]]:
+        if self._facts is None:
+            return self._client, ()
+        done, _ = await asyncio.wait((self._facts,), timeout=self._services.settings.wait_for_names_seconds)
+        if not done or self._facts.cancelled() or self._facts.exception() is not None:
+            return self._client, ()
+        facts = self._facts.result()
+        return replace(self._client, name=facts.name or self._client.name), facts.dnsbl
+
+    async def reset(self) -> None:
+        trail, self._trail = self._trail, None
+        if trail is not None:
+            await self._tell(trail, with_message=False)
+
+    async def refused(self, command: str, reply: Reply) -> None:
+        trail = self._trail
+        if command in ("DATA", "BDAT") and trail is not None and trail.accepted:
+            trail.phase, trail.ending = "data", Refusal("data", reply)
+        elif command == "RCPT" and trail is not None:
+            trail.refusal = Refusal("rcpt", reply)
+        elif command == "MAIL" and trail is None:
+            await self._log(Refusal("mail", reply))
+        elif trail is not None and reply.close:
+            trail.ending = Refusal(trail.phase, reply)
+        else:
+            self._stray = Refusal("ehlo" if self._client.helo is None else "mail", reply)
+
+    async def close(self) -> None:
+        if self._facts is not None:
+            self._facts.cancel()
+        if self._stray is not None and not self._rows:
+            await self._log(self._stray)
+
+    async def _tell(self, trail: Trail, *, with_message: bool) -> None:
+        for refusal, mailboxes in endings(trail, with_message=with_message):
+            await self._log(refusal, mail_from=trail.sender.reverse_path, recipients=mailboxes, phase=trail.phase)
+
+    async def _log(
+        self,
+        refusal: Refusal | None,
+        *,
+        mail_from: Mailbox | None = None,
+        recipients: tuple[Mailbox, ...] = (),
+        phase: str = "",
+    ) -> None:
+        self._rows += 1
+        now = self._services.clock()
+        teller = Teller(session=self._id, client=self._client)
+        row = teller.row(self._rows, now, refusal, mail_from=mail_from, phase=phase)
+        row = replace(row, rcpt_to=tuple(map(str, recipients)))
+        await tell(row, refusal.reply if refusal else None, self._services)
