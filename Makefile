@@ -6,6 +6,13 @@ BIN := .venv/bin
 PACKAGES := mail rules verdicts smtp spool actions inbound gatepost
 CHECKED := $(PACKAGES) tests tools
 
+# An older Python could not even read the tools, so this is asked in words that every Python knows.
+define prepare
+@command -v $(PYTHON) >/dev/null || { echo "set-up failed: there is no $(PYTHON). On Debian: apt-get install python3 python3-pip" >&2; exit 3; }
+@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'set-up failed: Gatepost needs Python 3.11 or later, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12' % sys.version_info[:2] or 0)"
+@$(PYTHON) -m tools.prepare
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test install dev engines lint format types lock dist torture bench clean
 
@@ -19,10 +26,10 @@ test: dev ## run the tests (ARGS="tests/rules -k stop")
 	$(BIN)/pytest -q -n auto --dist loadfile $(ARGS)
 
 install: ## prepare .venv; .venv/bin/gatepost is the program
-	@$(PYTHON) -m tools.prepare runtime
+	$(prepare) runtime
 
 dev: ## prepare .venv with what tests and checks need
-	@$(PYTHON) -m tools.prepare dev
+	$(prepare) dev
 
 engines: ## install what the real-engine tests talk to, from Debian (root or sudo)
 	@tools/engines.sh
@@ -39,10 +46,10 @@ types: dev ## check types, strictly
 	$(BIN)/mypy --namespace-packages --explicit-package-bases -m tools.prepare -m tools.pip_settings
 
 lock: ## resolve the dependencies again and write requirements*.lock
-	@$(PYTHON) -m tools.prepare lock
+	$(prepare) lock
 
 dist: ## build the source distribution and the wheel into dist/
-	@$(PYTHON) -m tools.prepare dist
+	$(prepare) dist
 
 torture: dev ## run the tests harder (TORTURE=1..100: kills, random cases)
 	TORTURE=$${TORTURE:-100} $(BIN)/pytest -q -n auto --dist loadfile --timeout 3600 $(ARGS)

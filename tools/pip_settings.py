@@ -1,15 +1,15 @@
 """Says pip's index, proxy and certificate settings in uv's words, so that a machine on which pip works needs no second set.
 
-uv reads neither pip's files nor its variables. Whatever of uv's own the caller has set is kept. Standard library only, and readable
-by an old Python: it runs before there is an environment.
+uv reads neither pip's files nor its variables. Whatever of uv's own the caller has set is kept. Standard library
+only: it runs before there is an environment.
 """
 
 from __future__ import annotations
 
 import ast
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping  # noqa: UP035 - the class in collections.abc takes no parameters in Python 3.8
 
 # Later wins, as pip has it: its files, their section for `pip install`, the environment.
 SECTIONS = ("global", "install", ":env:")

@@ -5,8 +5,9 @@
     python3 -m tools.prepare lock        write the lock files again
     python3 -m tools.prepare dist        build the source distribution and the wheel into dist/
 
-Needs Python 3.11 and pip, nothing else: no python3-venv, no compiler, no uv. A stamp keyed on the content of the lock files makes a
-second run a matter of reading three files, without network. Every failure ends in one message that says what to do.
+Needs Python 3.11 (the Makefile looks first) and pip, nothing else: no python3-venv, no compiler, no uv. A stamp keyed on the content
+of the lock files makes a second run a matter of reading three files, without network. Every failure ends in one message that says
+what to do.
 
 pip installs with --target, which an externally managed Python allows (PEP 668 §"Marking an interpreter": only the default schemes
 are protected), so that nothing outside this directory changes but the caches of pip and uv.
@@ -33,13 +34,12 @@ STAMP = VENV / ".stamp"
 LOCKS = {"runtime": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock"}
 SCRATCH = ROOT / ".cache"
 TOOLS_LOCK = ROOT / "requirements-tools.lock"
-OLDEST = (3, 11)
 # Build requirements are pinned too: no code that we did not name by its hash runs here.
 BUILD = ["--build-constraints", str(TOOLS_LOCK), "--require-build-hashes"]
 HINT = """
   Packages come from where pip gets them here: `python3 -m pip config list` and the variables PIP_INDEX_URL, PIP_EXTRA_INDEX_URL,
   PIP_FIND_LINKS, PIP_CERT, PIP_PROXY and HTTPS_PROXY are all used. Behind a mirror: PIP_INDEX_URL=https://... make install
-  Without any network, carry the directory over from a machine of the same kind where `make install` has run."""
+  Without any network, carry this directory over, to the same path, from a machine of the same kind where `make install` has run."""
 
 
 class Failed(Exception):
@@ -53,12 +53,6 @@ def main(arguments: list[str]) -> int:
         print("usage: python3 -m tools.prepare " + "|".join(acts), file=sys.stderr)
         return 2
     try:
-        if sys.version_info < OLDEST:
-            raise Failed(
-                "Gatepost needs Python 3.11 or later; {} is {}.{}.\n  Name another: make PYTHON=python3.12 {}".format(
-                    sys.executable, sys.version_info[0], sys.version_info[1], "install"
-                )
-            )
         SCRATCH.mkdir(exist_ok=True)
         with (SCRATCH / "prepare.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # `make serve` and `make test` may be started side by side
@@ -231,9 +225,11 @@ def read_stamp() -> dict[str, Any]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def tail(text: str, lines: int = 12) -> str:
-    """The last lines of what a program complained of, indented."""
-    return "".join(f"    {line}\n" for line in text.strip().splitlines()[-lines:])
+def tail(text: str, lines: int = 8) -> str:
+    """The last lines of what a program complained of, indented; of pip's many retries only the last."""
+    complaint = text.strip().splitlines()
+    retries = [line for line in complaint if "Retrying (" in line]
+    return "".join(f"    {line}\n" for line in [line for line in complaint if line not in retries[:-1]][-lines:])
 
 
 def say(what: str) -> None:
