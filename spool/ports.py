@@ -26,6 +26,10 @@ class NotFound(Temporary):
     """No such message, job or rule book here (it may be on another shard)."""
 
 
+class Locked(Temporary):
+    """Another process holds this shard; the text names it where it is known."""
+
+
 class JobKind(StrEnum):
     WALK = "walk"  # the message's walk through its rule set: one per evaluation
     STEP = "step"  # one step that retries on its own
@@ -122,8 +126,9 @@ class LedgerRow:
 class HistoryRow:
     """One SMTP transaction, refused ones too (semantics.md §8: find).
 
-    `id` is the message id, or the session's id with a counter for a transaction that produced no message. `phase` is where
-    it ended: connect, ehlo, mail, rcpt, data or accepted. `outcome` is accepted, refused, deferred or aborted. `by` names the filter or rule.
+    `id` is the message id, or the session's id with a counter for a transaction that produced no message. `phase` is where it
+    ended: connect, ehlo, mail, rcpt, data or accepted. `outcome` is accepted, refused, deferred or aborted. `by` names the
+    filter or rule.
     """
 
     id: str
@@ -251,9 +256,14 @@ class Swept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of an accept in the writer's queue."""
+    """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of a unit in the writer's queue.
+
+    `ready_jobs` are the ready jobs that have not failed yet (`last` is empty): retrying ones do not count. `cap_reached` is what
+    the last sweep found: bodies that may not be deleted fill the cap.
+    """
 
     ready_jobs: int
+    leased_jobs: int
     queued_units: int
     queued_octets: int
     oldest_wait_seconds: float
@@ -268,10 +278,17 @@ class Spool(Protocol):
     shard: int
 
     async def accept(self, unit: Accepted) -> Job | None:
-        """Make the message durable and return its first job, already leased to the caller. Raises `Full` or `Broken`."""
+        """Make the message durable and return its first job, already leased to the caller. Raises `Full` or `Broken`.
+
+        A caller that is cancelled while it waits cancels nothing: the message is kept and its job becomes ready. An id that
+        exists already is `Misuse`.
+        """
 
     async def log(self, row: HistoryRow) -> None:
-        """Keep a transaction that produced no message."""
+        """Keep a transaction that produced no message: durable within a second, not before this returns.
+
+        The first row under an id stands.
+        """
 
     async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
         """Lease due jobs, oldest first, none for the destinations in `without`. A lease lasts until recorded or reopened."""
@@ -279,7 +296,8 @@ class Spool(Protocol):
     async def next_due(self) -> datetime | None:
         """When the earliest ready job falls due; None if there is none."""
 
-    async def record(self, unit: Recorded) -> None: ...
+    async def record(self, unit: Recorded) -> None:
+        """Keep an outcome. `NotFound`: no such message, or the job to change is not leased; nothing of the unit was kept then."""
 
     async def message(self, message_id: str) -> StoredMessage: ...
 
@@ -289,17 +307,26 @@ class Spool(Protocol):
     async def ledger(self, message_id: str) -> list[LedgerRow]:
         """Every step reached, by evaluation and position."""
 
-    async def jobs(self, query: JobQuery) -> list[Job]: ...
+    async def jobs(self, query: JobQuery) -> list[Job]:
+        """The jobs that the query names, oldest id first. Ids are unique over all shards and never used twice."""
 
     async def change_jobs(self, ids: Sequence[int], state: JobState | None, now: datetime) -> int:
-        """An operator's word: READY (due now, with a fresh four hours), PARKED, or None to cancel. Leased jobs stay as they are."""
+        """An operator's word: READY (due now, with a fresh four hours), PARKED, or None to cancel; returns how many changed.
+
+        Leased jobs stay as they are. The messages' states follow (`jobs.state_after`); a rejected message stays rejected.
+        """
 
     async def re_evaluate(self, message_id: str, rule_book: str, now: datetime) -> NewJob:
-        """Raise the evaluation under another rule book and queue its walk (`--with active`)."""
+        """Raise the evaluation under another rule book and queue its walk (`--with active`). `NotFound`: its body is gone too."""
 
-    async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]: ...
+    async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]:
+        """The transactions that match, newest first. `Malformed`: an outcome word that does not exist."""
 
-    async def sweep(self, now: datetime, retention: Retention) -> Swept: ...
+    async def sweep(self, now: datetime, retention: Retention) -> Swept:
+        """Delete what is older than its retention: bodies, then headers, then the rest; and bodies above the cap, oldest first.
+
+        Nothing is deleted of a message in `KEPT_STATES` or with a job left.
+        """
 
     def load(self) -> Load: ...
 
@@ -308,6 +335,8 @@ class Spool(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookVersion:
+    """One version of the rule book. `pinned` can be true of the active one only."""
+
     digest: str
     origin: str  # the file it came from, or "built-in"
     loaded_at: datetime
@@ -321,11 +350,13 @@ class RuleBooks(Protocol):
     def put(self, digest: str, content: bytes, origin: str, now: datetime) -> None:
         """Keep a version. Durable before it returns; the same content again changes nothing."""
 
-    def content(self, digest: str) -> bytes: ...
+    def content(self, digest: str) -> bytes:
+        """Raises `NotFound`."""
 
     def active(self) -> BookVersion | None: ...
 
-    def activate(self, digest: str, *, pinned: bool) -> None: ...
+    def activate(self, digest: str, *, pinned: bool) -> None:
+        """Point at a version that was put before, else `NotFound`. `pinned`: by command, so file changes do not activate."""
 
     def unpin(self) -> None: ...
 

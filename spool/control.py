@@ -1,0 +1,135 @@
+"""The control socket: how a command asks the process that holds the shards to change something (semantics.md §6).
+
+One request and one answer a line, both JSON objects, on a Unix socket that only its owner may open. An answer is
+`{"ok": ...}` or `{"error": text, "kind": "NotFound"}`.
+
+*Trust.* Who can open the socket is the user the server runs as, or root; a request is still read as data, within a bound.
+*Failure.* An error of the house's family is answered in its words; any other is answered without detail and logged.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from mail.errors import GatepostError, Malformed, Misuse, Permanent, Temporary
+from spool.ports import Broken, Full, Locked, NotFound
+
+Handler = Callable[[dict[str, Any]], Awaitable[Any]]
+
+LINE_OCTETS = 2**20
+_PATH_OCTETS = 107  # sun_path, with its final NUL
+_KINDS: dict[str, type[GatepostError]] = {
+    kind.__name__: kind for kind in (NotFound, Full, Broken, Locked, Malformed, Misuse, Permanent, Temporary)
+}
+
+_log = logging.getLogger("gatepost.spool")
+
+
+class NoServer(Temporary):
+    """Nobody listens on the socket: the shards are free to be opened."""
+
+
+async def serve_control(path: Path, handler: Handler) -> asyncio.Server:
+    """Listen on `path`, 0600; close the result to stop. `Locked`: a live server listens there; a dead one's socket is replaced."""
+    listening = _listening_socket(path)
+    try:
+        return await asyncio.start_unix_server(
+            lambda reader, writer: _converse(reader, writer, handler), sock=listening, limit=LINE_OCTETS
+        )
+    except BaseException:
+        listening.close()
+        raise
+
+
+async def ask(path: Path, request: dict[str, Any], *, timeout_seconds: float = 30.0) -> Any:
+    """One request, and what its answer holds under `ok`. Raises `NoServer`, or the family's error that the server answered."""
+    _check_length(path)
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=LINE_OCTETS)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NoServer(f"no server listens on {path}") from error
+    except OSError as error:
+        raise Temporary(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            writer.write(json.dumps(request).encode() + b"\n")
+            await writer.drain()
+            line = await reader.readline()
+    except (TimeoutError, OSError, ValueError) as error:
+        raise Temporary(f"the server did not answer on {path}") from error
+    finally:
+        writer.close()
+    if not line.endswith(b"\n"):
+        raise Temporary(f"the server on {path} broke off")
+    answer = json.loads(line)
+    if "error" in answer:
+        raise _KINDS.get(answer["kind"], Temporary)(answer["error"])
+    return answer["ok"]
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
+    try:
+        while line := await reader.readline():
+            writer.write(json.dumps(await _answer(line, handler)).encode() + b"\n")
+            await writer.drain()
+    except (ValueError, OSError) as error:
+        _log.warning("a request on the control socket was cut off: %s", error)  # longer than a line may be, or gone
+    finally:
+        writer.close()
+
+
+async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict):
+        return {"error": "a request is one JSON object on one line", "kind": "Malformed"}
+    try:
+        return {"ok": await handler(request)}
+    except GatepostError as error:
+        kind = next((name for name, family in _KINDS.items() if isinstance(error, family)), "Temporary")
+        return {"error": str(error), "kind": kind}
+    except Exception:
+        _log.exception("a request on the control socket failed")
+        return {"error": "the server failed; its log says how", "kind": "Temporary"}
+
+
+def _listening_socket(path: Path) -> socket.socket:
+    _check_length(path)
+    if path.is_socket():
+        if _is_alive(path):
+            raise Locked(f"{path} is in use by a running server")
+        path.unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(listening.fileno(), 0o600)  # before bind, so that the file is never wider than this
+        listening.bind(str(path))
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _is_alive(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(1.0)
+        try:
+            knock.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except TimeoutError:
+            return True
+        return True
+
+
+def _check_length(path: Path) -> None:
+    if len(os.fsencode(path)) > _PATH_OCTETS:
+        raise Permanent(
+            f"{path} is too long for a socket ({_PATH_OCTETS} octets at most); use a relative or shorter --data"
+        )

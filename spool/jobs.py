@@ -1,0 +1,220 @@
+"""Jobs: leasing them in order, changing them by an operator's word, and what their states say about their message."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from spool.ports import Job, JobChange, JobKind, JobQuery, JobState, MessageState, NewJob, NotFound
+from spool.schema import micros, moment, storable
+from spool.units import Change
+
+FRESH = timedelta(hours=4)  # SES: retries last four hours; a redriven job gets them anew
+
+_COLUMNS = "id, kind, message_id, key, state, attempts, not_before, expires_at, destination, last, evaluation"
+_INSERT = f"INSERT INTO job ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_LEDGER_KEY = (
+    "l.message_id || '/' || l.evaluation || '/' || l.rule || '/' || l.step "
+    "|| CASE l.recipient WHEN '' THEN '' ELSE '/' || l.recipient END"
+)
+
+_Row = tuple[int, str, str, str, str, int, int, int | None, str, str, int]
+
+
+class JobIds:
+    """Ids of one shard: a counter, and the shard in the last eight bits, so that an id is unique over all shards.
+
+    The table remembers the highest id ever (AUTOINCREMENT), so one that an operator wrote down never means another job.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, shard: int) -> None:
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'job'").fetchone()
+        self._last = (row[0] if row else 0) >> 8
+        self._shard = shard
+
+    def take(self) -> int:
+        self._last += 1
+        return self._last << 8 | self._shard
+
+
+def shard_of_job(job_id: int) -> int:
+    return job_id & 0xFF
+
+
+def insert(connection: sqlite3.Connection, job_id: int, new: NewJob, *, leased: bool) -> Job:
+    """Queue a job, or give it straight to the caller as leased."""
+    job = Job(
+        id=job_id,
+        kind=new.kind,
+        message_id=new.message_id,
+        key=new.key,
+        state=JobState.LEASED if leased else JobState.READY,
+        attempts=new.attempts + leased,
+        not_before=new.not_before,
+        expires_at=new.expires_at,
+        destination=new.destination,
+        last=storable(new.last),
+        evaluation=new.evaluation,
+    )
+    expires = None if job.expires_at is None else micros(job.expires_at)
+    # Enum members go in as plain text: sqlite3 would look for an adapter for each subclass of str, at every call.
+    row = (
+        job.id,
+        job.kind.value,
+        job.message_id,
+        storable(job.key),
+        job.state.value,
+        job.attempts,
+        micros(job.not_before),
+    )
+    connection.execute(_INSERT, (*row, expires, storable(job.destination), job.last, job.evaluation))
+    return job
+
+
+def claim(connection: sqlite3.Connection, now: datetime, limit: int, without: frozenset[str]) -> Change[list[Job]]:
+    """Lease due jobs, by due time and then by id."""
+    marks = ", ".join("?" * len(without))
+    skip = f" AND destination NOT IN ({marks})" if without else ""
+    rows = connection.execute(
+        "UPDATE job SET state = 'leased', attempts = attempts + 1 WHERE id IN ("  # noqa: S608
+        f"SELECT id FROM job WHERE state = 'ready' AND not_before <= ?{skip} ORDER BY not_before, id LIMIT ?)"
+        f" RETURNING {_COLUMNS}",
+        (micros(now), *sorted(without), limit),
+    ).fetchall()
+    jobs = sorted((_job(row) for row in rows), key=lambda job: (job.not_before, job.id))
+    return Change(result=jobs, ready=-sum(not job.last for job in jobs), leased=len(jobs))
+
+
+def change(connection: sqlite3.Connection, what: JobChange) -> int:
+    """Put a leased job back or remove it; returns by how many the jobs that never failed grew. `NotFound`: it is not leased."""
+    if what.state is None:
+        found = connection.execute("DELETE FROM job WHERE id = ? AND state = 'leased'", (what.id,)).rowcount
+        waiting = 0
+    else:
+        found = connection.execute(
+            "UPDATE job SET state = ?, last = ?, not_before = ifnull(?, not_before) WHERE id = ? AND state = 'leased'",
+            (
+                what.state.value,
+                storable(what.last),
+                None if what.not_before is None else micros(what.not_before),
+                what.id,
+            ),
+        ).rowcount
+        waiting = int(what.state is JobState.READY and not what.last)
+    if not found:
+        raise NotFound(f"no leased job {what.id}")
+    return waiting
+
+
+def release(connection: sqlite3.Connection, ids: Sequence[int]) -> Change[None]:
+    """Leases whose holder has gone: ready again, and the attempt that was not made does not count."""
+    before = waiting(connection)
+    found = connection.executemany(
+        "UPDATE job SET state = 'ready', attempts = attempts - 1 WHERE id = ? AND state = 'leased'",
+        [(each,) for each in ids],
+    ).rowcount
+    return Change(result=None, ready=waiting(connection) - before, leased=-found)
+
+
+def void_leases(connection: sqlite3.Connection) -> None:
+    """Whoever opens the shard holds it alone, so every lease in it is a dead process's (semantics.md §6)."""
+    connection.execute("UPDATE job SET state = 'ready' WHERE state = 'leased'")
+
+
+def waiting(connection: sqlite3.Connection) -> int:
+    """How many ready jobs have not failed yet."""
+    (count,) = connection.execute("SELECT count(*) FROM job WHERE state = 'ready' AND last = ''").fetchone()
+    return int(count)
+
+
+def next_due(connection: sqlite3.Connection) -> datetime | None:
+    row = connection.execute(
+        "SELECT not_before FROM job WHERE state = 'ready' ORDER BY not_before, id LIMIT 1"
+    ).fetchone()
+    return None if row is None else moment(row[0])
+
+
+def select(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+    terms = ["1"]
+    values: list[str | int] = []
+    for column, value in (("message_id", query.message_id), ("state", query.state), ("destination", query.destination)):
+        if value is not None:
+            terms.append(f"{column} = ?")
+            values.append(str(value))
+    if query.error is not None:
+        terms.append("instr(last, ?) > 0")
+        values.append(query.error)
+    if query.ids:
+        terms.append(f"id IN ({', '.join('?' * len(query.ids))})")
+        values.extend(query.ids)
+    if query.rule is not None or query.action is not None:
+        terms.append(
+            f"EXISTS (SELECT 1 FROM ledger l WHERE l.message_id = job.message_id AND {_LEDGER_KEY} = job.key"  # noqa: S608
+            " AND l.rule = ifnull(?, l.rule) AND l.action = ifnull(?, l.action))"
+        )
+        values.extend((query.rule, query.action))  # type: ignore[arg-type]
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM job WHERE {' AND '.join(terms)} ORDER BY id LIMIT ?",  # noqa: S608
+        (*values, query.limit),
+    )
+    return [_job(row) for row in rows]
+
+
+def change_many(
+    connection: sqlite3.Connection, ids: Sequence[int], state: JobState | None, now: datetime
+) -> Change[int]:
+    """An operator's word on these jobs, and the messages' states after it."""
+    before = waiting(connection)
+    changed = 0
+    touched: dict[str, None] = {}
+    for job_id in dict.fromkeys(ids):
+        row = connection.execute(f"SELECT {_COLUMNS} FROM job WHERE id = ? AND state <> 'leased'", (job_id,)).fetchone()  # noqa: S608
+        if row is None:
+            continue
+        job = _job(row)
+        if state is None:
+            connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
+        elif state is JobState.READY:
+            expires = None if job.expires_at is None else micros(now + FRESH)
+            values = (micros(now), expires, job_id)
+            connection.execute("UPDATE job SET state = 'ready', not_before = ?, expires_at = ? WHERE id = ?", values)
+        else:
+            connection.execute("UPDATE job SET state = ? WHERE id = ?", (state.value, job_id))
+        changed += 1
+        touched[job.message_id] = None
+    for message_id in touched:
+        left = connection.execute(f"SELECT {_COLUMNS} FROM job WHERE message_id = ?", (message_id,))  # noqa: S608
+        connection.execute(
+            "UPDATE history SET state = ? WHERE id = ? AND state <> 'rejected'",
+            (state_after(map(_job, left)).value, message_id),
+        )
+    return Change(result=changed, ready=waiting(connection) - before)
+
+
+def state_after(left: Iterable[Job]) -> MessageState:
+    """A message's state when an operator has changed its jobs: the gravest of what is left, done if nothing is."""
+    found = {(job.kind, job.state) for job in left}
+    states = {state for _, state in found}
+    if JobState.PARKED in states:
+        return MessageState.PARKED
+    if {(JobKind.WALK, JobState.READY), (JobKind.WALK, JobState.LEASED)} & found:
+        return MessageState.ACTIVE
+    if JobState.DEAD in states:
+        return MessageState.DEAD
+    return MessageState.RETRYING if states else MessageState.DONE
+
+
+def _job(row: _Row) -> Job:
+    number, kind, message_id, key, state, attempts, not_before, expires_at, destination, last, evaluation = row
+    return Job(
+        id=number,
+        kind=JobKind(kind),
+        message_id=message_id,
+        key=key,
+        state=JobState(state),
+        attempts=attempts,
+        not_before=moment(not_before),
+        expires_at=None if expires_at is None else moment(expires_at),
+        destination=destination,
+        last=last,
+        evaluation=evaluation,
+    )

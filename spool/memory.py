@@ -1,0 +1,261 @@
+"""The in-memory twin of the spool: the same contract, nothing durable. For tests, and for a server that may forget.
+
+`room_octets` is the size of its disk: an accept that does not fit is `Full`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from mail.errors import Misuse
+from spool import history
+from spool.jobs import FRESH, state_after
+from spool.messages import next_walk
+from spool.ports import (
+    KEPT_STATES,
+    Accepted,
+    Full,
+    HistoryQuery,
+    HistoryRow,
+    Job,
+    JobQuery,
+    JobState,
+    LedgerRow,
+    Load,
+    MessageState,
+    NewJob,
+    NotFound,
+    Recorded,
+    Retention,
+    StoredMessage,
+    Swept,
+)
+from spool.sweep import Cutoffs
+
+_LedgerKey = tuple[int, str, int, str]
+
+
+@dataclass(slots=True)
+class _Held:
+    """One transaction; `message` and what follows it only for an accepted one."""
+
+    row: HistoryRow
+    message: StoredMessage | None = None
+    raw: bytes | None = None
+    ledger: dict[_LedgerKey, LedgerRow] = field(default_factory=dict)
+
+
+class MemorySpool:
+    def __init__(self, shard: int = 0, *, room_octets: int | None = None) -> None:
+        self.shard = shard
+        self._room_octets = room_octets
+        self._held: dict[str, _Held] = {}
+        self._jobs: dict[int, Job] = {}
+        self._last_job = 0
+        self._cap_reached = False
+
+    async def accept(self, unit: Accepted) -> Job | None:
+        if unit.message_id in self._held:
+            raise Misuse(f"the id {unit.message_id} exists already")
+        if unit.history.id != unit.message_id:
+            raise Misuse("a message's history row bears the message's id")
+        if self._room_octets is not None and self._octets() + len(unit.raw) > self._room_octets:
+            raise Full("the disk is full")
+        message = StoredMessage(
+            message_id=unit.message_id,
+            received_at=unit.received_at,
+            state=unit.state,
+            evaluation=0,
+            rule_book=unit.rule_book,
+            receipt=unit.receipt,
+            header=unit.raw[: unit.header_octets],
+            answers=dict(unit.answers),
+            has_body=unit.keep_body,
+        )
+        raw = unit.raw if unit.keep_body else None
+        self._held[unit.message_id] = _Held(history.cleaned(unit.history), message, raw)
+        return None if unit.job is None else self._queue(unit.job, leased=True)
+
+    async def log(self, row: HistoryRow) -> None:
+        self._held.setdefault(row.id, _Held(history.cleaned(row)))
+
+    async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
+        due = [job for job in self._ready() if job.not_before <= now and job.destination not in without][:limit]
+        for job in due:
+            self._jobs[job.id] = replace(job, state=JobState.LEASED, attempts=job.attempts + 1)
+        return [self._jobs[job.id] for job in due]
+
+    async def next_due(self) -> datetime | None:
+        return next((job.not_before for job in self._ready()), None)
+
+    async def record(self, unit: Recorded) -> None:
+        held = self._message(unit.message_id)
+        if unit.job is not None:
+            job = self._jobs.get(unit.job.id)
+            if job is None or job.state is not JobState.LEASED:
+                raise NotFound(f"no leased job {unit.job.id}")
+            if unit.job.state is None:
+                del self._jobs[job.id]
+            else:
+                due = unit.job.not_before or job.not_before
+                self._jobs[job.id] = replace(job, state=unit.job.state, not_before=due, last=unit.job.last)
+        for row in unit.ledger:
+            held.ledger[row.evaluation, row.rule, row.index, row.recipient] = replace(row, data=dict(row.data))
+        for new in unit.new_jobs:
+            self._queue(new, leased=False)
+        if unit.state is not None:
+            self._set(held, state=unit.state)
+
+    async def message(self, message_id: str) -> StoredMessage:
+        message = self._message(message_id).message
+        assert message is not None
+        return message
+
+    async def body(self, message_id: str) -> bytes:
+        raw = self._message(message_id).raw
+        if raw is None:
+            raise NotFound(f"the body of {message_id} is gone")
+        return raw
+
+    async def ledger(self, message_id: str) -> list[LedgerRow]:
+        held = self._held.get(message_id)
+        rows = [] if held is None else list(held.ledger.values())
+        return sorted(rows, key=lambda row: (row.evaluation, row.position, row.rule, row.index, row.recipient))
+
+    async def jobs(self, query: JobQuery) -> list[Job]:
+        found = [job for _, job in sorted(self._jobs.items()) if self._answers_to(job, query)]
+        return found[: query.limit]
+
+    async def change_jobs(self, ids: Sequence[int], state: JobState | None, now: datetime) -> int:
+        changed = [self._jobs[each] for each in dict.fromkeys(ids) if each in self._jobs]
+        changed = [job for job in changed if job.state is not JobState.LEASED]
+        for job in changed:
+            if state is None:
+                del self._jobs[job.id]
+            elif state is JobState.READY:
+                expires = None if job.expires_at is None else now + FRESH
+                self._jobs[job.id] = replace(job, state=state, not_before=now, expires_at=expires)
+            else:
+                self._jobs[job.id] = replace(job, state=state)
+        for message_id in {job.message_id for job in changed}:
+            held = self._message(message_id)
+            if held.message is not None and held.message.state is not MessageState.REJECTED:
+                left = [job for job in self._jobs.values() if job.message_id == message_id]
+                self._set(held, state=state_after(left))
+        return len(changed)
+
+    async def re_evaluate(self, message_id: str, rule_book: str, now: datetime) -> NewJob:
+        held = self._message(message_id)
+        if held.message is None or held.raw is None:
+            raise NotFound(f"the body of {message_id} is gone")
+        new = next_walk(message_id, held.message.evaluation + 1, now)
+        held.message = replace(held.message, evaluation=new.evaluation, rule_book=rule_book, state=MessageState.ACTIVE)
+        self._queue(new, leased=False)
+        return new
+
+    async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]:
+        history.check_outcome(query.outcome)
+        newest_first = sorted(self._held.values(), key=lambda held: held.row.at)[::-1]
+        found = [(held.row, None if held.message is None else held.message.state, held.ledger) for held in newest_first]
+        hits = [(row, state) for row, state, ledger in found if history.matches(query, row, state, ledger.values())]
+        return hits[: query.limit]
+
+    async def sweep(self, now: datetime, retention: Retention) -> Swept:
+        cutoffs = Cutoffs.at(now, retention)
+        busy = {job.message_id for job in self._jobs.values()}
+        free = [held for each, held in self._held.items() if each not in busy and _is_over(held)]
+        bodies = headers = messages = 0
+        cap = retention.cap_octets
+        for held in free:
+            over_cap = cap is not None and self._octets() > cap and held.row.at < now
+            if held.raw is not None and (held.row.at < cutoffs.bodies or over_cap):
+                self._set(held, has_body=False)
+                held.raw = None
+                bodies += 1
+        for held in free:
+            if held.message is None or held.raw is not None or held.message.header is None:
+                continue
+            if held.row.at < cutoffs.headers:
+                self._set(held, header=None)
+                headers += 1
+        for held in free:
+            if held.raw is None and held.row.at < cutoffs.metadata:
+                del self._held[held.row.id]
+                messages += held.message is not None
+        self._cap_reached = cap is not None and self._octets() > cap
+        return Swept(bodies=bodies, headers=headers, messages=messages)
+
+    def load(self) -> Load:
+        room = 2**40 if self._room_octets is None else self._room_octets
+        return Load(
+            ready_jobs=sum(not job.last for job in self._ready()),
+            leased_jobs=sum(job.state is JobState.LEASED for job in self._jobs.values()),
+            queued_units=0,
+            queued_octets=0,
+            oldest_wait_seconds=0.0,
+            free_octets=room - self._octets(),
+            total_octets=room,
+            cap_reached=self._cap_reached,
+        )
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+
+    def _message(self, message_id: str) -> _Held:
+        held = self._held.get(message_id)
+        if held is None or held.message is None:
+            raise NotFound(f"no message {message_id}")
+        return held
+
+    def _set(self, held: _Held, **changes: object) -> None:
+        assert held.message is not None
+        held.message = replace(held.message, **changes)  # type: ignore[arg-type]
+
+    def _octets(self) -> int:
+        return sum(len(held.raw) for held in self._held.values() if held.raw is not None)
+
+    def _ready(self) -> list[Job]:
+        ready = [job for job in self._jobs.values() if job.state is JobState.READY]
+        return sorted(ready, key=lambda job: (job.not_before, job.id))
+
+    def _queue(self, new: NewJob, *, leased: bool) -> Job:
+        self._last_job += 1
+        job = Job(
+            id=self._last_job << 8 | self.shard,
+            kind=new.kind,
+            message_id=new.message_id,
+            key=new.key,
+            state=JobState.LEASED if leased else JobState.READY,
+            attempts=new.attempts + leased,
+            not_before=new.not_before,
+            expires_at=new.expires_at,
+            destination=new.destination,
+            last=new.last,
+            evaluation=new.evaluation,
+        )
+        self._jobs[job.id] = job
+        return job
+
+    def _answers_to(self, job: Job, query: JobQuery) -> bool:
+        asked = {"message_id": query.message_id, "state": query.state, "destination": query.destination}
+        if any(value is not None and getattr(job, name) != value for name, value in asked.items()):
+            return False
+        if (query.error is not None and query.error not in job.last) or (query.ids and job.id not in query.ids):
+            return False
+        if query.rule is None and query.action is None:
+            return True
+        held = self._held.get(job.message_id)
+        rows: Mapping[_LedgerKey, LedgerRow] = {} if held is None else held.ledger
+        return any(
+            _key(row) == job.key and query.rule in (None, row.rule) and query.action in (None, row.action)
+            for row in rows.values()
+        )
+
+
+def _is_over(held: _Held) -> bool:
+    return held.message is None or held.message.state not in KEPT_STATES
+
+
+def _key(row: LedgerRow) -> str:
+    key = f"{row.message_id}/{row.evaluation}/{row.rule}/{row.index}"
+    return f"{key}/{row.recipient}" if row.recipient else key

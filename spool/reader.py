@@ -1,0 +1,79 @@
+"""All shards of a spool, to look at only: for commands, beside a running server or without one.
+
+Each call opens what it needs and closes it: no transaction outlives a call, so the server's WAL is never held back.
+"""
+
+import asyncio
+import heapq
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from mail.ids import shard_of
+from spool import history, jobs, messages
+from spool.blobs import BlobFiles
+from spool.ports import HistoryQuery, HistoryRow, Job, JobQuery, LedgerRow, MessageState, NotFound, StoredMessage
+from spool.schema import reading
+from spool.shard_lock import BODIES, FILE, SHARDS, shard_directory
+
+
+class SpoolReader:
+    """The reading half of `Spool`, over every shard; ids say which one to open. `Malformed`: not an id at all."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def message(self, message_id: str) -> StoredMessage:
+        return await asyncio.to_thread(reading, self._file(message_id), messages.select, message_id)
+
+    async def body(self, message_id: str) -> bytes:
+        path = self._file(message_id)
+        body = await asyncio.to_thread(reading, path, messages.select_body, message_id)
+        if body is None:
+            body = await asyncio.to_thread(BlobFiles(path.parent / BODIES).read, message_id)
+        if body is None:
+            raise NotFound(f"the body of {message_id} is gone")
+        return body
+
+    async def ledger(self, message_id: str) -> list[LedgerRow]:
+        return await asyncio.to_thread(reading, self._file(message_id), messages.select_ledger, message_id)
+
+    async def jobs(self, query: JobQuery) -> list[Job]:
+        found: list[Job] = []
+        for path in self._files():
+            found += await asyncio.to_thread(reading, path, jobs.select, query)
+        return sorted(found, key=lambda job: job.id)[: query.limit]
+
+    async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]:
+        history.check_outcome(query.outcome)
+        shards = [await asyncio.to_thread(reading, path, history.find, query) for path in self._files()]
+        merged = heapq.merge(*shards, key=lambda found: found[0].at, reverse=True)
+        return list(merged)[: query.limit]
+
+    async def rule_books(self) -> frozenset[str]:
+        """The digests of every rule book that some message refers to (`RuleBooks.forget`)."""
+        found: set[str] = set()
+        for path in self._files():
+            found |= await asyncio.to_thread(reading, path, _rule_books)
+        return frozenset(found)
+
+    def shards(self) -> list[int]:
+        """The shards that exist, in order."""
+        return [int(path.parent.name) for path in self._files()]
+
+    def _files(self) -> Iterator[Path]:
+        yield from sorted((self._directory / SHARDS).glob(f"[0-9]*/{FILE}"), key=lambda path: int(path.parent.name))
+
+    def _file(self, message_id: str) -> Path:
+        path = shard_directory(self._directory, shard_of(message_id)) / FILE
+        if not path.exists():
+            raise NotFound(f"no message {message_id}")
+        return path
+
+
+def open_reader(directory: Path) -> SpoolReader:
+    return SpoolReader(directory)
+
+
+def _rule_books(connection: sqlite3.Connection) -> set[str]:
+    return {digest for (digest,) in connection.execute("SELECT DISTINCT rule_book FROM history WHERE rule_book <> ''")}

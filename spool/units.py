@@ -1,0 +1,63 @@
+"""What a writer is given: all-or-nothing changes, alone or in groups, and whose fault it is when one fails."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from spool.ports import Broken
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Change(Generic[T]):
+    """What a unit did: its answer, and what it adds to the shard's counters. `after` runs on the loop once it is durable."""
+
+    result: T
+    ready: int = 0
+    leased: int = 0
+    octets: int = 0
+    after: Callable[[], None] | None = None
+
+
+class Unit:
+    """One all-or-nothing change. `apply` may run twice (the first time rolled back), so it touches nothing but the database."""
+
+    __slots__ = ("abandoned", "apply", "change", "error", "future", "octets", "since")
+
+    def __init__(
+        self,
+        apply: Callable[[sqlite3.Connection], Change[Any]],
+        future: "asyncio.Future[Any]",
+        octets: int,
+        since: float,
+        abandoned: Callable[[Any], None] | None,
+    ) -> None:
+        self.apply = apply
+        self.future = future
+        self.octets = octets
+        self.since = since
+        self.abandoned = abandoned
+        self.change: Change[Any] | None = None
+        self.error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    units: list[Unit]
+    staged: bool  # applied already: what is left is the COMMIT
+    failure: Broken | None = None
+
+
+def is_of_the_store(error: Exception) -> bool:
+    """Whether it is the file, the disk or SQLite that failed, and not this one unit (a constraint, a value it cannot bind)."""
+    return isinstance(error, sqlite3.Error) and not isinstance(
+        error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.DataError | sqlite3.InterfaceError
+    )
+
+
+def broken(error: sqlite3.Error) -> Broken:
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return Broken(f"the store failed: {error} ({name})")
