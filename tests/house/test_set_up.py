@@ -145,7 +145,7 @@ def test_an_old_python_is_told_from_a_failure(tmp_path: Path) -> None:
 def test_without_pip_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "No module named pip")
     monkeypatch.setattr(prepare, "run", lambda command, environment: failed)
-    with pytest.raises(prepare.Failed, match="has no pip. On Debian: apt-get install python3-pip"):
+    with pytest.raises(prepare.Failed, match=r"has no pip\. On Debian: apt-get install python3-pip"):
         prepare.pip()
 
 
