@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from actions.runner import Runner
+from actions.runner import Runner, Tuning
 from actions.table import make_actions
 from gatepost import wire
 from gatepost.control import SOCKET, apply
@@ -66,7 +66,7 @@ async def opened(
             prepend=wire.prepend_of(settings),
             clock=wire.now,
             environment=os.environ,
-            held=lambda: spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS,
+            tuning=Tuning(held=lambda: spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS),
         )
         running = asyncio.create_task(runner.run())
         stack.push_async_callback(runner.drain)
@@ -75,7 +75,7 @@ async def opened(
         services = _services(settings, wire.resolver_of(settings), library, spool, runner, on_event)
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
-        listener = await listen(sockets, InboundBackend(services), wire.smtp_config_of(settings, wire.tls_of(settings)))
+        listener = await listen(sockets, InboundBackend(services), wire.smtp_config_of(settings, None))
         stack.push_async_callback(listener.drain)
         yield Gateway(listener=listener, runner=running, spool=spool)
 

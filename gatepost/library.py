@@ -15,7 +15,6 @@ from mail.errors import Malformed
 from rules.compiled import CompiledBook, compile_book
 from rules.load import Limits, load_book, load_text
 from rules.model import RuleBook, decode_book
-from rules.patterns import pattern_error
 from rules.schema_findings import Finding
 from spool.ports import RuleBooks
 
@@ -34,10 +33,10 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     path = path or settings.rules
     if path is None:
         loaded = load_text(
-            built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings), check_pattern=pattern_error
+            built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings)
         )
         return Opened(origin=built_in.NAME, book=loaded.book, findings=())
-    loaded = load_book(path, limits=_limits(settings), check_pattern=pattern_error)
+    loaded = load_book(path, limits=_limits(settings))
     findings = loaded.findings + (_variables(path) if loaded.book is not None else ())
     book = loaded.book
     if book is not None:

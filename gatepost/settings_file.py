@@ -13,6 +13,7 @@ from typing import Any
 
 from gatepost.settings import Described, Settings, table
 from rules.load_yaml import parse_yaml
+from rules.patterns import pattern_error
 from rules.schema_addresses import read_cidr
 from rules.schema_findings import Finding, Report, nearest
 from rules.schema_nodes import TOP, Mapping, Node, Scalar, Sequence, shown
@@ -49,7 +50,7 @@ def load_settings(path: Path | None, environment: Names[str, str] = os.environ) 
     if path is not None:
         text = _text(path, report)
         tree = parse_yaml(text, report) if text is not None else None
-    reader = _Reader(Reading(report=report, base=base), environment)
+    reader = _Reader(Reading(report=report, base=base, check_pattern=pattern_error), environment)
     values = reader.read(tree)
     for name, text in environment.items():
         reader.override(name, text, values)
