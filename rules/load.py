@@ -74,7 +74,7 @@ def load_text(
     check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
     """As `load_book`; `name` stands in the findings, files are looked for under `base`."""
-    report = Report(name)
+    report = Report(name, ends=True)
     reading = Reading(report=report, base=base, limits=limits, engines=engines, check_pattern=check_pattern)
     book = None
     with suppress(TooManyErrors):

@@ -16,6 +16,7 @@ from rules.schema_findings import Finding, Report
 from rules.schema_nodes import Mapping, Node, Scalar, Sequence, shown
 
 _STRINGS = JSONDecoder()
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _WORD = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
@@ -76,6 +77,8 @@ class _Reader:
             text, end = _STRINGS.raw_decode(self._text, offset)
         except JSONDecodeError as error:
             raise _Wrong(error.pos, f"not JSON: {error.msg[0].lower()}{error.msg[1:]}") from None
+        if not text.isascii() and _SURROGATE.search(text):
+            raise _Wrong(offset, "not JSON: half of a surrogate pair in this text")
         return Scalar(text, text, True, *self._place(offset)), end
 
     def _sequence(self, offset: int, depth: int) -> tuple[Sequence, int]:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from rules.schema_nodes import Node
+from rules.schema_nodes import Node, printable
 
 MAX_FINDINGS = 1_000  # more would not be read, and a hostile file must not fill the memory with them
 _MAX_CHOICES = 500  # nearest words are looked for among this many at most
@@ -34,42 +34,52 @@ class TooManyErrors(Exception):
 class _Found:
     """What has been found so far, shared by the views of one load."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends: bool) -> None:
+        self.ends = ends
         self.findings: dict[Finding, None] = {}
         self.errors = 0
         self.dropped = 0
 
 
 class Report:
-    """The findings of one load, seen from one of its files. The same finding twice (an alias) is kept once."""
+    """The findings of one load, seen from one of its files. The same finding twice (an alias) is kept once.
 
-    def __init__(self, file: str, found: _Found | None = None) -> None:
+    With `ends`, the error that would be one too many is raised as `TooManyErrors`; without, it is dropped.
+    """
+
+    def __init__(self, file: str, found: _Found | None = None, *, ends: bool = False) -> None:
         self.file = file
-        self._found = found or _Found()
+        self._found = found or _Found(ends=ends)
 
     def within(self, file: str) -> Report:
         """The same findings, seen from a file that this one names."""
-        return Report(file, self._found)
+        return Report(printable(file), self._found)
 
     @property
     def has_errors(self) -> bool:
         return self._found.errors > 0
 
     def error(self, code: str, at: Node, message: str) -> None:
-        self.add(Finding(severity="error", code=code, file=self.file, line=at.line, column=at.column, message=message))
+        self.add(self._finding("error", code, at, message))
 
     def warn(self, code: str, at: Node, message: str) -> None:
-        found = Finding(severity="warning", code=code, file=self.file, line=at.line, column=at.column, message=message)
-        self.add(found)
+        self.add(self._finding("warning", code, at, message))
+
+    def _finding(self, severity: str, code: str, at: Node, message: str) -> Finding:
+        # Readers show values cut and escaped already; names inside a sentence are caught here.
+        sentence = printable(message)
+        return Finding(severity=severity, code=code, file=self.file, line=at.line, column=at.column, message=sentence)
 
     def add(self, finding: Finding) -> None:
-        """Raises `TooManyErrors` when no more errors are kept; warnings beyond the bound are counted only."""
+        """Warnings beyond the bound are counted only, errors as the class says."""
         found = self._found
         if finding in found.findings:
             return
         if finding.severity == "error":
-            if found.errors == MAX_FINDINGS:
+            if found.errors == MAX_FINDINGS and found.ends:
                 raise TooManyErrors
+            if found.errors == MAX_FINDINGS:
+                return
             found.errors += 1
         elif len(found.findings) - found.errors >= MAX_FINDINGS:
             found.dropped += 1

@@ -61,7 +61,11 @@ def shown(text: str) -> str:
 
 
 def shown_plain(text: str) -> str:
-    cut = text if len(text) <= 60 else text[:57] + "..."
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut
-    )
+    return printable(text if len(text) <= 60 else text[:57] + "...")
+
+
+def printable(text: str) -> str:
+    """The text with an escape for everything that a terminal would act on."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rules.patterns import pattern_error
 from rules.schema_findings import Report, nearest, one_of
 from rules.schema_nodes import Mapping, Node, Scalar, Sequence, kind, shown
 
@@ -43,7 +44,7 @@ class Reading:
 
     report: Report
     base: Path
-    check_pattern: Callable[[str], str | None]
+    check_pattern: Callable[[str], str | None] = pattern_error
     limits: Limits = SES_LIMITS
     engines: frozenset[str] = frozenset()
     from_ses: bool = False

@@ -87,7 +87,16 @@ def test_a_rules_file_may_be_json_too():
 
 
 @pytest.mark.parametrize(
-    "wrong", ['{"Rules": [1,]}', '{"Rules": [01]}', '{"Rules": "\n"}', '{"a" 1}', '{"Rules": []} x', "{" * 100]
+    "wrong",
+    [
+        '{"Rules": [1,]}',
+        '{"Rules": [01]}',
+        '{"Rules": "\n"}',
+        '{"a" 1}',
+        '{"Rules": []} x',
+        "{" * 100,
+        '{"Rules": "\\ud800"}',
+    ],
 )
 def test_what_is_not_json_is_one_finding(wrong):
     loaded = load_text(wrong.encode(), "rules.json", Path("/nowhere"))
