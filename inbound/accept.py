@@ -7,18 +7,20 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from inbound.admission import complete
 from inbound.event import Event
-from inbound.ports import Services
+from inbound.ports import Judge, Services
 from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope, Recipient
 from mail.errors import Temporary
+from mail.headers import HeaderView
 from mail.ids import message_id
-from mail.message import Message
+from mail.message import Message, Span
 from mail.mime import attachments, longest_line
 from mail.receipt import Receipt, encode_receipt
 from mail.reply import (
@@ -53,6 +55,28 @@ class Delivery:
     raw: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """What is known of a message before it is judged."""
+
+    message_id: str
+    received_at: datetime
+    client: Client
+    envelope: Envelope
+    message: Message
+    dnsbl: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A judged message. `refusal` is the reply that a failed scanner demands, `detail` says why; `crashes` are ours to mend."""
+
+    receipt: Receipt
+    refusal: Reply | None = None
+    detail: str = ""
+    crashes: tuple[str, ...] = ()
+
+
 async def take(delivery: Delivery, services: Services) -> Reply:
     """The reply to the end of DATA. When it is positive, the message is durable and its first job is with `on_accept`."""
     now = services.clock()
@@ -62,31 +86,52 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     if len(message.header.all("Received")) > services.settings.most_received_fields:
         return await _turned_away(row, LOOP_DETECTED, services)
     client = _with_protocol(delivery.client, envelope)
-    needs = delivery.book.needs(envelope.mailboxes)
-    judgement = await services.judge(message, envelope, client, received_at=now, needs=needs)
-    for crash in judgement.crashes:
+    examined = await examine(
+        Incoming(
+            message_id=message_id(now, services.spool.shard, services.entropy(_ENTROPY_OCTETS)),
+            received_at=now,
+            client=client,
+            envelope=envelope,
+            message=message,
+            dnsbl=delivery.dnsbl,
+        ),
+        delivery.book,
+        services.judge,
+        services.forged_spans,
+    )
+    for crash in examined.crashes:
         log.error("session %s: a check crashed: %s", delivery.session, crash)
-    if judgement.deferred is not None:
-        return await _turned_away(replace(row, detail=judgement.deferred), SCANNER_UNAVAILABLE, services)
-    if judgement.rejected is not None:
-        return await _turned_away(replace(row, detail=judgement.rejected), UNSCANNED_REJECTED, services)
+    if examined.refusal is not None:
+        return await _turned_away(replace(row, detail=examined.detail), examined.refusal, services)
+    return await _decided(delivery, examined.receipt, row, services)
+
+
+async def examine(
+    incoming: Incoming, book: CompiledBook, judge: Judge, forged_spans: Callable[[HeaderView], tuple[Span, ...]]
+) -> Examined:
+    """Judge one message and write its receipt: the same for live mail and for a replayed file."""
+    message = incoming.message
+    needs = book.needs(incoming.envelope.mailboxes)
+    judgement = await judge(message, incoming.envelope, incoming.client, received_at=incoming.received_at, needs=needs)
     receipt = Receipt(
-        message_id=message_id(now, services.spool.shard, services.entropy(_ENTROPY_OCTETS)),
-        received_at=now,
-        client=client,
-        envelope=envelope,
+        message_id=incoming.message_id,
+        received_at=incoming.received_at,
+        client=incoming.client,
+        envelope=incoming.envelope,
         size=len(message.raw),
         digest=hashlib.sha256(message.raw).hexdigest(),
         verdicts=judgement.verdicts,
-        rule_set=delivery.book.digest,
+        rule_set=book.digest,
         evidence=judgement.evidence,
         header=message.raw[: message.header.body_start],
-        cut=services.forged_spans(message.header),
+        cut=forged_spans(message.header),
         attachments=attachments(message.raw) if needs.attachments else None,
         longest_line=longest_line(message.raw) if needs.longest_line else None,
-        dnsbl=delivery.dnsbl,
+        dnsbl=incoming.dnsbl,
     )
-    return await _decided(delivery, receipt, row, services)
+    refusal = SCANNER_UNAVAILABLE if judgement.deferred else UNSCANNED_REJECTED if judgement.rejected else None
+    detail = judgement.deferred or judgement.rejected or ""
+    return Examined(receipt=receipt, refusal=refusal, detail=detail, crashes=judgement.crashes)
 
 
 async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, services: Services) -> Reply:
