@@ -40,9 +40,7 @@ def test_the_sample_has_every_condition():
     assert used == CONDITION_WORDS - {"virus"}  # spam stands for both: without an engine they can only be DISABLED
 
 
-@pytest.mark.parametrize(
-    "condition", [one for rule in RULES for one in (*rule.when, *rule.unless)], ids=lambda one: condition_text(one)
-)
+@pytest.mark.parametrize("condition", [one for rule in RULES for one in (*rule.when, *rule.unless)], ids=condition_text)
 def test_a_condition_as_the_trace_shows_it_is_read_back_as_itself(condition):
     text = f"{LISTS}\nrule_sets: {{a: [{{name: a, when: [{{{condition_text(condition)}}}], actions: [drop]}}]}}"
     loaded = load_text(text.encode(), "rules.yaml", FOLDER)
