@@ -26,6 +26,8 @@ SOCKET = "control.sock"
 RULE_BOOKS = "rules.db"
 IDS_AT_ONCE = 1000  # so that a request stays far below the longest line the socket takes
 
+NO_JOB = "is no job (it may have ended)"
+
 Operation = Literal["retry", "release", "park", "cancel", "re_evaluate"]
 
 TAKES: dict[str, frozenset[JobState]] = {
@@ -108,7 +110,7 @@ async def _change(spools: Iterable[Spool], asked: Request, now: datetime) -> Ans
         skipped += [Skipped(id=job.id, why=_INSTEAD[job.state]) for job in found if job.id not in fit]
         if fit:
             changed += await spool.change_jobs(fit, _BECOMES[asked.operation], now)
-    skipped += [Skipped(id=job_id, why="is no job (it may have ended)") for job_id in missing]
+    skipped += [Skipped(id=job_id, why=NO_JOB) for job_id in missing]
     return Answer(changed=changed, skipped=tuple(skipped))
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from gatepost.cli.exits import FINDINGS
+from gatepost.cli.layout import visible_json
 from gatepost.settings import Settings
 from gatepost.settings_file import find_settings, load_settings
 from rules.schema_findings import Finding
@@ -60,8 +61,8 @@ def print_findings(findings: Iterable[Finding]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One object on one line; non-ASCII text stays readable."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+    """One object on one line; non-ASCII text stays readable, and nothing in it acts on a terminal."""
+    sys.stdout.write(visible_json(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n")
 
 
 def fail(message: str, code: int = FINDINGS) -> Exit:

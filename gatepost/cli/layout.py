@@ -30,6 +30,8 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What each mark is where the output has no Unicode.
 _ASCII = {"✓": "+", "·": "-", "✗": "x", "→": "->", "…": "...", "─": "-", "└": "`-", "?": "?"}
 
+_UNITS = (("kB", 10**3), ("MB", 10**6), ("GB", 10**9))
+
 COLOURS = {
     "done": "green",
     "accepted": "green",
@@ -208,11 +210,8 @@ def size_text(octets: int) -> str:
     """`912 B`, `3.1 kB`, `24 MB`: powers of ten, as in the settings."""
     if octets < 1000:
         return f"{octets} B"
-    value = float(octets)
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.5:
-            break
+    unit, factor = next((each for each in _UNITS if octets < 999.5 * each[1]), _UNITS[-1])
+    value = octets / factor
     return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
 
 
@@ -231,3 +230,13 @@ def span_text(seconds: float) -> str:
 
 def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def visible_lines(content: bytes, charset: str = "") -> str:
+    """Bytes as text of several lines, each of them `visible`; tabs stay. An unknown charset is read as UTF-8."""
+    try:
+        text = content.decode(charset or "utf-8", "backslashreplace")
+    except (LookupError, ValueError, TypeError):
+        text = content.decode("utf-8", "backslashreplace")
+    lines = text.removesuffix("\n").replace("\r\n", "\n").removesuffix("\r").split("\n")
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in lines)

@@ -24,6 +24,7 @@ from gatepost.cli.layout import (
     word,
     wrapped,
 )
+from mail.verdict import VERDICTS, Verdicts
 
 MARKS = {True: ("✓", "green"), False: ("·", "bright_black"), None: ("?", "yellow")}
 TESTS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
@@ -49,20 +50,20 @@ def _head(explanation: Explanation) -> list[str]:
     )
     rows = [
         title,
-        _row("From", sender + _guess("mail_from" in guessed)),
-        _row("To", addresses(envelope["rcpt_to"]) + _guess("rcpt_to" in guessed)),
-        _row("Client", client),
-        *_verdict_rows(explanation["verdicts"]),
+        labelled("From", sender + _guess("mail_from" in guessed)),
+        labelled("To", addresses(envelope["rcpt_to"]) + _guess("rcpt_to" in guessed)),
+        labelled("Client", client),
+        *verdict_rows(explanation["verdicts"]),
     ]
     if explanation.get("cut"):
         names = ", ".join(dict.fromkeys(_field_name(field) for field in explanation["cut"]))
-        rows.append(_row("Cut", f"{names} {faint('(forged: only we may write this)')}"))
+        rows.append(labelled("Cut", f"{names} {faint('(forged: only we may write this)')}"))
     if explanation.get("reply"):
-        rows.append(_row("Reply", _reply(explanation["reply"])))
+        rows.append(labelled("Reply", reply_text(explanation["reply"])))
     return rows
 
 
-def _row(label: str, text: str) -> str:
+def labelled(label: str, text: str) -> str:
     return "  " + faint(padded(label, LABEL_COLUMNS)) + text
 
 
@@ -85,13 +86,32 @@ def addresses(listed: Iterable[str]) -> str:
     return f"{shown} and {len(known) - NAMED} more" if len(known) > NAMED else shown
 
 
-def _reply(reply: Mapping[str, Any]) -> str:
+def reply_text(reply: Mapping[str, Any]) -> str:
     colour = "green" if reply["code"] < 400 else "yellow" if reply["code"] < 500 else "red"
     codes = " ".join(str(part) for part in (reply["code"], reply.get("enhanced")) if part)
     return f"{click.style(codes, fg=colour, bold=True)} {visible(reply['text'])}"
 
 
-def _verdict_rows(verdicts: Mapping[str, Any]) -> list[str]:
+def verdict_objects(verdicts: Verdicts) -> dict[str, Any]:
+    """The verdicts as the JSON of replay and show has them."""
+    return {
+        name: {
+            "status": verdicts.status(name).value,
+            "results": [
+                {
+                    "method": result.method,
+                    "result": result.result,
+                    "reason": result.reason,
+                    "properties": dict(result.properties),
+                }
+                for result in verdicts.results(name)
+            ],
+        }
+        for name in VERDICTS
+    }
+
+
+def verdict_rows(verdicts: Mapping[str, Any]) -> list[str]:
     """As many to a line as fit; what nobody judged comes last, in one word."""
     judged = [verdict_text(name, verdict) for name, verdict in verdicts.items() if verdict["status"] != "DISABLED"]
     disabled = [name for name, verdict in verdicts.items() if verdict["status"] == "DISABLED"]
@@ -105,7 +125,7 @@ def _verdict_rows(verdicts: Mapping[str, Any]) -> list[str]:
             lines[-1] = joined
         else:
             lines.append(piece)
-    return [_row("" if number else "Verdicts", line) for number, line in enumerate(lines)]
+    return [labelled("" if number else "Verdicts", line) for number, line in enumerate(lines)]
 
 
 def verdict_text(name: str, verdict: Mapping[str, Any]) -> str:
@@ -179,12 +199,19 @@ def _conditions(conditions: Iterable[Mapping[str, Any]]) -> list[str]:
     column = min(max((columns_of(text) for text, _ in listed), default=0), room * 3 // 5)
     lines = []
     for text, each in listed:
-        sign, colour = TESTS[each["result"]]
+        sign, colour = TESTS[_helps(text, each["result"])]
         saw = shortened(saw_text(each["saw"]), max(20, room - column - 4))
         lines.append(
             f"      {click.style(mark(sign), fg=colour)} {padded(shortened(text, column), column)}  {faint('saw')} {saw}"
         )
     return lines
+
+
+def _helps(condition: str, result: bool | None) -> bool | None:
+    """Whether the condition lets the rule match: an `unless` that holds prevents it."""
+    if result is None or not condition.startswith("unless "):
+        return result
+    return not result
 
 
 def saw_text(saw: Any) -> str:
