@@ -20,7 +20,7 @@ from rules.schema_findings import Report
 from rules.schema_nodes import Mapping, Node, Scalar, Sequence, shown, shown_plain
 
 MAX_DEPTH = 40
-MAX_NODES = 1_500_000  # after aliases; a book of 10,000 rules has about 400,000
+MAX_NODES = 1_000_000  # after aliases; a book of 10,000 rules has about 400,000
 
 _INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")

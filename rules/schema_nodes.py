@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Scalar(msgspec.Struct, frozen=True):
+class Scalar(msgspec.Struct, frozen=True, gc=False):
     """One word, number, truth value or null. `text` is as written, without quotes; `quoted` also for block scalars."""
 
     value: str | int | float | bool | None
