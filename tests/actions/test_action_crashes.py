@@ -184,9 +184,10 @@ async def test_drain_abandons_what_does_not_end_in_time(make: Make) -> None:
         await asyncio.Event().wait()
         return DONE
 
-    house = make(rule("a", disk(), webhook()), disk=Told(hang, DONE))
+    stored = Told(hang, DONE)
+    house = make(rule("a", disk(), webhook()), disk=stored)
     house.runner.take(await house.accept())
-    await until(lambda: bool(house.actions["disk"].seen))
+    await until(lambda: bool(stored.seen))
     await house.stop(0)
     assert await house.results() == []
     assert [job.state for job in await house.jobs()] == [JobState.LEASED]
