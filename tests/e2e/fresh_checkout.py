@@ -8,11 +8,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Nothing gets out: pip and uv must not even try, and whoever tries meets a closed door.
+# Nothing gets out: uv must not even try, and whoever tries meets a closed door.
 NO_NETWORK = {
     "UV_OFFLINE": "1",
-    "PIP_NO_INDEX": "1",
-    "PIP_FIND_LINKS": "",
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
 }
 
