@@ -75,7 +75,7 @@ async def opened(
         services = _services(settings, wire.resolver_of(settings), library, spool, runner, on_event)
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
-        listener = await listen(sockets, InboundBackend(services), wire.smtp_config_of(settings, None))
+        listener = await listen(sockets, InboundBackend(services), wire.smtp_config_of(settings, wire.tls_of(settings)))
         stack.push_async_callback(listener.drain)
         yield Gateway(listener=listener, runner=running, spool=spool)
 

@@ -27,6 +27,7 @@ from rules.compiled import Needs
 from rules.step import Step
 from smtp.client import RelayClient, RelaySettings
 from smtp.config import BareNewline, Limits, SmtpConfig, Timeouts
+from smtp.tls import self_signed, server_context
 from verdicts.alignment import registrable_domain
 from verdicts.auth_results import authentication_results
 from verdicts.dns_resolver import LiveResolver
@@ -93,6 +94,15 @@ def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig
         xclient_from=networks(settings.xclient_from),
         tls=tls,
     )
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """The certificate of the settings, or our own; None where TLS is off. Raises `Permanent` for one that cannot be used."""
+    if not settings.tls_enabled:
+        return None
+    if settings.tls_certificate is not None:
+        return server_context(settings.tls_certificate, settings.tls_key)
+    return server_context(self_signed(settings.data, hostname_of(settings), now()))
 
 
 def judge_of(settings: Settings, resolver: Resolver) -> Judge:

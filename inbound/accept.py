@@ -139,7 +139,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
     if decision.kind == "defer":
         return await _turned_away(replace(row, by=decision.rule), decision.reply or TRY_AGAIN, services)
     reply = decision.reply if decision.reply is not None else ACCEPTED.because(f"Ok {receipt.message_id}")
-    unit = _unit(receipt, delivery.raw, replace(row, id=receipt.message_id, by=decision.rule), decision, reply)
+    unit = unit_of(receipt, delivery.raw, replace(row, id=receipt.message_id, by=decision.rule), decision, reply)
     try:
         job = await services.spool.accept(unit)
     except Full:
@@ -153,7 +153,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
     return reply
 
 
-def _unit(receipt: Receipt, raw: bytes, row: HistoryRow, decision: Disposition, reply: Reply) -> Accepted:
+def unit_of(receipt: Receipt, raw: bytes, row: HistoryRow, decision: Disposition, reply: Reply) -> Accepted:
     """The one commit. A rejected message is kept in full only where other steps of it still run (semantics.md §3)."""
     accepted = decision.kind == "accept"
     runs = accepted or decision.runs_on

@@ -1,0 +1,190 @@
+"""`gatepost replay`: what would happen to this mail."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gatepost import wire
+from gatepost.cli.common import config_options, fail, json_option, print_findings, print_json, settings_of
+from gatepost.cli.exits import FINDINGS, USAGE
+from gatepost.cli.layout import visible
+from gatepost.cli.trace import render_explanation
+from gatepost.library import open_rules
+from gatepost.replay import Replayer
+from gatepost.sample import read_sample
+from gatepost.settings import Settings
+from gatepost.zone_file import read_zone
+from mail.errors import Malformed
+from rules.compiled import CompiledBook, compile_book
+from verdicts.ports import Resolver
+
+_GIVEN = ("mail_from", "rcpt_to", "client_ip", "helo", "now")
+_LINE_KEYS = frozenset({"file", *_GIVEN, "dns", "rules"})
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--batch",
+    metavar="LIST",
+    help="A JSON line for each case: {file, mail_from, rcpt_to, client_ip, helo, dns, rules, now}; - is standard input.",
+)
+@click.option(
+    "--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules file; the setting `rules` otherwise."
+)
+@click.option(
+    "--dns",
+    default=None,
+    metavar="FILE|live",
+    help="Zone file to answer DNS from, or live; the settings' DNS otherwise.",
+)
+@click.option("--mail-from", metavar="ADDRESS", help="Envelope sender; <> is the null sender.")
+@click.option("--rcpt-to", metavar="ADDRESS", multiple=True, help="Envelope recipient; may be repeated.")
+@click.option("--client-ip", metavar="IP", help="Address of the sending host.")
+@click.option("--helo", metavar="NAME", help="What the sending host said in EHLO.")
+@click.option("--now", metavar="TIME", help="Time of receipt, as 2026-03-01T12:00:00Z; the wall clock otherwise.")
+@click.option("--run", is_flag=True, help="Really run the actions.")
+@json_option
+@config_options
+def command(
+    files: tuple[Path, ...],
+    batch: str | None,
+    rules: Path | None,
+    dns: str | None,
+    run: bool,
+    as_json: bool,
+    config: Path | None,
+    data: Path | None,
+    **given: Any,
+) -> int:
+    """Judge mail FILEs, walk the rules and say what would happen. Without --run nothing is stored or sent.
+
+    Envelope values that are not given come from FILE.yaml beside the file, else they are guessed from its header and labelled so.
+    Exits 1 if a file cannot be replayed.
+    """
+    if bool(files) == bool(batch):
+        raise click.UsageError("give FILEs, or --batch LIST")
+    settings = settings_of(config, data)
+    told = {key: value for key, value in given.items() if value not in (None, ())}
+    case = {**told, "rules": str(rules) if rules else None, "dns": dns}
+    cases = _batch(batch, case) if batch else [{**case, "file": str(path)} for path in files]
+    work = _Work(settings, run=run)
+    with _progress(batch is not None) as shown:
+        failed = asyncio.run(_replay_all(work, cases, as_json or (batch is not None and as_json), shown))
+    return FINDINGS if failed else 0
+
+
+class _Work:
+    """Rule books, resolvers and replayers, each opened once however many cases name it."""
+
+    def __init__(self, settings: Settings, *, run: bool) -> None:
+        self.settings = settings
+        self.run = run
+        self.book = lru_cache(maxsize=64)(self._book)
+        self.replayer = lru_cache(maxsize=64)(self._replayer)
+
+    def _book(self, path: str | None) -> CompiledBook:
+        opened = open_rules(self.settings, Path(path) if path else None)
+        print_findings(finding for finding in opened.findings if finding.severity == "error")
+        if opened.book is None:
+            raise Malformed(f"{opened.origin} has errors")
+        return compile_book(opened.book)
+
+    def _replayer(self, dns: str | None, rules: str | None) -> Replayer:
+        settings = replace(self.settings, rules=Path(rules)) if rules else self.settings
+        if dns == "live":
+            settings = replace(settings, dns_zone=None)
+        resolver: Resolver = wire.resolver_of(settings) if dns in (None, "live") else read_zone(Path(dns))
+        return Replayer.of(settings, resolver)
+
+    async def one(self, case: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        book = self.book(case.get("rules"))
+        given = {key: case[key] for key in _GIVEN if key in case}
+        sample = read_sample(Path(case["file"]), given, book.is_ours, book.postmaster_domain, wire.now)
+        replayer = self.replayer(case.get("dns"), case.get("rules"))
+        return await replayer.replay(sample, book, run=self.run), sample.notes
+
+
+async def _replay_all(work: _Work, cases: Iterable[dict[str, Any]], as_json: bool, shown: Any) -> bool:
+    failed = False
+    for number, case in enumerate(cases):
+        try:
+            if "error" in case:
+                raise Malformed(case["error"])
+            told, notes = await work.one(case)
+        except (Malformed, OSError) as error:
+            failed = True
+            _say_failure(case, error, as_json)
+            continue
+        finally:
+            shown(number + 1)
+        if as_json:
+            print_json(told)
+            continue
+        for note in notes:
+            click.echo(f"{visible(told['file'])}: {note}", err=True)
+        click.echo(("\n" if number else "") + render_explanation(told))
+    return failed
+
+
+def _say_failure(case: dict[str, Any], error: Exception, as_json: bool) -> None:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if as_json:
+        print_json({"file": case.get("file"), "error": reason})
+    else:
+        click.echo(f"{click.style('error:', fg='red')} {visible(str(case.get('file')))}: {reason}", err=True)
+
+
+def _batch(source: str, defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The cases of a list, in order; paths are relative to the list. A line that is no case becomes an error of its own."""
+    base = Path() if source == "-" else Path(source).parent
+    try:
+        lines = sys.stdin if source == "-" else Path(source).open(encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise fail(f"{source}: {error.strerror}", USAGE) from None
+    with lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _case(line, f"{source}:{number}", base, defaults)
+
+
+def _case(line: str, place: str, base: Path, defaults: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        return {"error": f"{place}: not JSON: {error}"}
+    if not isinstance(found, dict) or not isinstance(found.get("file"), str):
+        return {
+            "error": f"{place}: expected an object with file and, as wanted, {', '.join(sorted(_LINE_KEYS - {'file'}))}"
+        }
+    unknown = found.keys() - _LINE_KEYS
+    if unknown:
+        return {"file": found["file"], "error": f"{place}: unknown key {sorted(unknown)[0]}"}
+    case = {**defaults, **found}
+    for key in ("file", "rules", "dns"):
+        if isinstance(found.get(key), str) and not (key == "dns" and found[key] == "live"):
+            case[key] = str(base / found[key])
+    return case
+
+
+@contextmanager
+def _progress(wanted: bool) -> Iterator[Any]:
+    """A count on the terminal while a batch runs; nothing in a pipe."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+
+    def show(count: int) -> None:
+        if count % 50 == 0:
+            click.echo(f"\r{count} replayed", nl=False, err=True)
+
+    yield show
+    click.echo("\r\x1b[K", nl=False, err=True)

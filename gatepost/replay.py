@@ -1,0 +1,188 @@
+"""A mail file through the same decisions as live mail: admission, verdicts, rule machine, disposition (semantics.md §8).
+
+Nothing is stored and nothing leaves the machine but DNS questions; with `run`, the actions are really run, from a spool in memory.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from actions.protocol import Prepend
+from actions.runner import Runner
+from actions.table import make_actions
+from gatepost import wire
+from gatepost.explanation import envelope_object, reply_object, stored_story, story
+from gatepost.sample import Sample
+from gatepost.settings import Settings
+from inbound.accept import Incoming, examine, unit_of
+from inbound.admission import Admission, Sender, admit
+from inbound.ports import InboundSettings, Judge
+from mail.envelope import Envelope, Recipient
+from mail.ids import message_id_of_file
+from mail.outcome import Outcome, Result
+from mail.receipt import Receipt
+from mail.reply import ACCEPTED, LOOP_DETECTED, Reply
+from rules.compiled import CompiledBook
+from rules.disposition import disposition
+from rules.machine import Evaluation, walk
+from rules.step import Disposition
+from spool.memory import MemorySpool
+from spool.ports import HistoryRow
+from verdicts.auth_results import forged_spans
+from verdicts.ports import Resolver
+from verdicts.reverse_name import confirmed_name
+
+_ACCEPT = Disposition(kind="accept")
+_WOULD_RUN = Outcome(result=Result.WOULD_RUN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayer:
+    """Everything that does not change from file to file."""
+
+    settings: Settings
+    resolver: Resolver
+    judge: Judge
+    prepend: Prepend
+    inbound: InboundSettings
+
+    @classmethod
+    def of(cls, settings: Settings, resolver: Resolver) -> "Replayer":
+        return cls(
+            settings=settings,
+            resolver=resolver,
+            judge=wire.judge_of(settings, resolver),
+            prepend=wire.prepend_of(settings),
+            inbound=wire.inbound_settings_of(settings),
+        )
+
+    async def replay(self, sample: Sample, book: CompiledBook, *, run: bool = False) -> dict[str, Any]:
+        """The line of `gatepost replay --json`."""
+        sample = await self._named(sample)
+        admissions = self._admissions(sample, book)
+        accepted = [admission for admission in admissions if admission.reply.is_positive]
+        envelope = _of_these(sample.envelope, accepted or admissions)
+        incoming = Incoming(
+            message_id=_file_id(sample),
+            received_at=sample.now,
+            client=sample.client,
+            envelope=envelope,
+            message=sample.message,
+        )
+        forged = partial(forged_spans, authserv_id=self.settings.verdicts_authserv_id)
+        examined = await examine(incoming, book, self.judge, forged)
+        early = None if accepted else admissions[0].reply
+        if early is None and len(sample.message.header.all("Received")) > self.inbound.most_received_fields:
+            early = LOOP_DETECTED
+        early = early or examined.refusal
+        decision = _ACCEPT if early else disposition(book, examined.receipt)
+        reply = early or decision.reply or ACCEPTED.because(f"Ok {examined.receipt.message_id}")
+        told = await self._story(sample, book, examined.receipt, decision, reply, walked=early is None, run=run)
+        told["envelope"] = {**told["envelope"], **envelope_object(sample.envelope)}
+        refused = [_refusal(admission) for admission in admissions if not admission.reply.is_positive]
+        return {**told, "refused": refused} if refused else told
+
+    async def _story(
+        self,
+        sample: Sample,
+        book: CompiledBook,
+        receipt: Receipt,
+        decision: Disposition,
+        reply: Reply,
+        *,
+        walked: bool,
+        run: bool,
+    ) -> dict[str, Any]:
+        said = reply_object(reply)
+        if walked and run and (decision.kind == "accept" or decision.runs_on):
+            told = await self._run(sample, book, receipt, decision, reply)
+            return {**told, "file": sample.file, "envelope": {**told["envelope"], "guessed": list(sample.guessed)}}
+        evaluation = None
+        if walked:
+            *_, evaluation = walk(Evaluation.start(book, receipt), _WOULD_RUN)
+        return story(
+            file=sample.file,
+            receipt=receipt,
+            reply=said,
+            evaluation=evaluation,
+            prepend=self.prepend,
+            guessed=sample.guessed,
+        )
+
+    async def _run(
+        self, sample: Sample, book: CompiledBook, receipt: Receipt, decision: Disposition, reply: Reply
+    ) -> dict[str, Any]:
+        """Run each step once; what must be tried again is told as it stands after the first attempt."""
+        spool = MemorySpool(shard=255)
+        effects = wire.effects_of(self.settings, wire.now)
+        runner = Runner(
+            spool,
+            books=lambda _: book,
+            actions=make_actions(effects.ports),
+            prepend=self.prepend,
+            clock=lambda: sample.now,
+            environment=os.environ,
+        )
+        job = await spool.accept(unit_of(receipt, sample.message.raw, _row(sample, receipt), decision, reply))
+        running = asyncio.create_task(runner.run())
+        try:
+            if job is not None:
+                runner.take(job)
+                await runner.idle()
+        finally:
+            await runner.drain()
+            await running
+            await effects.close()
+        rows = await spool.ledger(receipt.message_id)
+        return stored_story(receipt, book, rows, 0, reply_object(reply), self.prepend)
+
+    async def _named(self, sample: Sample) -> Sample:
+        """The client with its confirmed name, as the edge looks it up beside the dialogue."""
+        if sample.client.ip is None:
+            return sample
+        name = await confirmed_name(self.resolver, sample.client.ip)
+        return replace(sample, client=replace(sample.client, name=name))
+
+    def _admissions(self, sample: Sample, book: CompiledBook) -> list[Admission]:
+        sender = Sender(
+            client=sample.client, reverse_path=sample.envelope.reverse_path, declared_size=len(sample.message.raw)
+        )
+        first: tuple[str, ...] | None = None
+        admissions: list[Admission] = []
+        for mailbox in sample.envelope.mailboxes:
+            admission = admit(book, sender, mailbox, first=first, settings=self.inbound)
+            if admission.reply.is_positive and first is None:
+                first = admission.wanting
+            admissions.append(admission)
+        return admissions
+
+
+def _of_these(envelope: Envelope, admissions: list[Admission]) -> Envelope:
+    distinct = dict.fromkeys(admission.mailbox for admission in admissions)
+    return replace(envelope, recipients=tuple(Recipient(mailbox=mailbox) for mailbox in distinct))
+
+
+def _refusal(admission: Admission) -> dict[str, Any]:
+    return {"recipient": str(admission.mailbox), "reply": reply_object(admission.reply), "by": admission.by}
+
+
+def _file_id(sample: Sample) -> str:
+    envelope = sample.envelope
+    parties = "\0".join([str(envelope.reverse_path or ""), *map(str, envelope.mailboxes)])
+    return message_id_of_file(sample.message.raw, f"{parties}\0{sample.client.ip}\0{sample.client.helo}")
+
+
+def _row(sample: Sample, receipt: Receipt) -> HistoryRow:
+    return HistoryRow(
+        id=receipt.message_id,
+        session="replay",
+        at=sample.now,
+        client_ip=sample.client.ip or "",
+        helo=sample.client.helo or "",
+        mail_from=str(sample.envelope.reverse_path or ""),
+        rcpt_to=tuple(map(str, receipt.envelope.mailboxes)),
+        phase="accepted",
+        outcome="accepted",
+    )
