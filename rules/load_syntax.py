@@ -108,6 +108,8 @@ def _other(lines: list[str], problem: str, at: Place, begun: Place) -> tuple[Pla
         return at, f'this "{here}" closes nothing; remove it'
     if re.search(r"""['"\]}]\s*\Z""", _line(lines, at)[: at[1]]):
         return at, "text follows a closing quote or bracket; put the whole value in quotes, a quote in it written twice"
+    if "expected <document start>" in problem:
+        return at, 'this does not go on from the lines above; expected keys at the left edge, as in "rule_sets:"'
     if "could not find expected ':'" in problem:
         return begun, 'this line is neither "key: value" nor a list item ("- ..."); is a ":" or an indentation missing?'
     if "block sequence entries" in problem:
