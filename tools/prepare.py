@@ -5,9 +5,9 @@
     python3 -m tools.prepare lock        write the lock files again
     python3 -m tools.prepare dist        build the source distribution and the wheel into dist/
 
-Needs Python 3.11 (the Makefile looks first) and pip, nothing else: no python3-venv, no compiler, no uv. A stamp keyed on the content
-of the lock files makes a second run a matter of reading three files, without network. Every failure ends in one message that says
-what to do.
+Needs Python 3.11 (the Makefile looks first) and pip, nothing else: no python3-venv, no compiler, no uv. A stamp keyed on the
+content of the lock files makes a second run a matter of reading three files, without network. Every failure ends in one message
+that says what to do.
 
 pip installs with --target, which an externally managed Python allows (PEP 668 §"Marking an interpreter": only the default schemes
 are protected), so that nothing outside this directory changes but the caches of pip and uv.
