@@ -10,6 +10,7 @@ from rules.model import Condition
 # Anything else, and what YAML would read as another type, is quoted.
 _BARE = re.compile(r"[A-Za-z./_][A-Za-z0-9@.+/_-]*\Z|\d+(?:\.\d+){2,}(?:/\d+)?\Z")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off"))
+_FIRST = ("name", "type")  # then the rest by name: a book read from its stored form has lost the order of its keys
 _ANY_OF = ("status", "policy", "cidrs", "lists")
 
 
@@ -34,11 +35,15 @@ def _as_written(value: Any) -> Any:
         operator, operands = written.pop("op"), _one_or_list(written.pop("values"))
         if operator == "equals" and not written:
             return operands
-        return {**written, operator: operands}
+        written[operator] = operands
     for key in _ANY_OF:
         if list(written) == [key]:
             return _one_or_list(written[key])
     return {key: _one_or_list(held) if isinstance(held, list) else held for key, held in written.items()}
+
+
+def _rank(key: str) -> tuple[int, str]:
+    return (_FIRST.index(key) if key in _FIRST else len(_FIRST)), key
 
 
 def _one_or_list(values: list[Any]) -> Any:
@@ -47,7 +52,7 @@ def _one_or_list(values: list[Any]) -> Any:
 
 def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(held)}" for key, held in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_flow(value[key])}" for key in sorted(value, key=_rank)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_flow(held) for held in value) + "]"
     if isinstance(value, str):
