@@ -1,291 +1,60 @@
-"""The SQLite spool: one directory, one database file, one writer (semantics.md §6).
+"""Opening a shard: its directory, its lock, its database, and what a dead process left in it (semantics.md §6)."""
 
-What it keeps beside the port's contract: reads of one message run on the loop, on their own connection, because they are point
-reads of what was just written; whatever may scan (find, jobs, sweep) and every large file is worked on in threads.
-"""
-
-import asyncio
-import logging
-import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
-from spool import history, jobs, messages
-from spool.blobs import BlobFiles, sync_directory
-from spool.ports import (
-    Accepted,
-    Broken,
-    HistoryQuery,
-    HistoryRow,
-    Job,
-    JobQuery,
-    JobState,
-    LedgerRow,
-    Load,
-    MessageState,
-    NewJob,
-    NotFound,
-    Recorded,
-    Retention,
-    StoredMessage,
-    Swept,
-)
-from spool.retention import Sweeper
-from spool.schema import open_for_reading, open_for_writing, prepare, reading
-from spool.shard_lock import BODIES, FILE, ShardLock, shard_directory
-from spool.units import Change
-from spool.writer import Writer
-
-T = TypeVar("T")
-
-_KNOWN_ANSWERS = 50_000
-_UNWAITED_ROWS = 1024  # so many refused transactions may wait for the next group before a session waits with them
-
-_log = logging.getLogger("gatepost.spool")
-
-
-class SqliteSpool:
-    """One shard, opened; `open_spool` makes it. Belongs to the event loop that uses it."""
-
-    def __init__(
-        self,
-        directory: Path,
-        shard: int,
-        lock: ShardLock,
-        *,
-        monotonic: Callable[[], float],
-        on_broken: Callable[[Broken], None] | None,
-    ) -> None:
-        self.shard = shard
-        self._path = directory / FILE
-        self._directory = directory
-        self._lock = lock
-        self._monotonic = monotonic
-        self._on_broken = on_broken
-        self._connection = open_for_writing(self._path)
-        prepare(self._connection)
-        jobs.void_leases(self._connection)
-        self._ids = jobs.JobIds(self._connection, shard)
-        self._reading = open_for_reading(self._path)
-        self._blobs = BlobFiles(directory / BODIES)
-        self._blobs.remove_orphans(self._names)
-        sync_directory(directory)
-        self._ready = jobs.waiting(self._connection)
-        self._leased = 0
-        (self._octets,) = self._connection.execute(
-            "SELECT ifnull(sum(octets), 0) FROM content WHERE octets > 0"
-        ).fetchone()
-        self._known: dict[str, int] = {}
-        self._large: set[asyncio.Task[Job | None]] = set()
-        self._room = (-1.0, 0, 0)
-        self._writer = Writer(self._connection, monotonic=monotonic, landed=self._landed, broke=self._broke)
-        self._sweeper = Sweeper(self._writer, self._blobs, octets=lambda: self._octets, forget=self._known.clear)
-
-    async def accept(self, unit: Accepted) -> Job | None:
-        if not unit.keep_body or len(unit.raw) <= messages.IN_DATABASE_OCTETS:
-            return await self._accept(unit)
-        task = asyncio.create_task(self._accept_large(unit))
-        self._large.add(task)
-        task.add_done_callback(self._large.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(self._give_back_task)
-            raise
-
-    async def _accept_large(self, unit: Accepted) -> Job | None:
-        self._check()
-        try:
-            await asyncio.to_thread(self._blobs.write, unit.message_id, unit.raw)
-        except Broken as failure:
-            self._writer.fail(failure)
-            raise
-        try:
-            return await self._accept(unit)
-        except Broken:
-            raise  # it may have been committed: the file stays, and the next opening decides
-        except Exception:
-            await asyncio.to_thread(self._blobs.remove, [unit.message_id])
-            raise
-
-    def _accept(self, unit: Accepted) -> "asyncio.Future[Job | None]":
-        day = messages.used_day(unit.history.at)
-        job_id = self._ids.take() if unit.job is not None else 0
-
-        def apply(connection: sqlite3.Connection) -> Change[Job | None]:
-            known = self._known
-            fresh = {digest: records for digest, records in unit.answers.items() if known.get(digest, -1) < day}
-            messages.insert(connection, unit, fresh)
-            job = None if unit.job is None else jobs.insert(connection, job_id, unit.job, leased=True)
-            octets = len(unit.raw) if unit.keep_body else 0
-            after = (lambda: self._remember(fresh, day)) if fresh else None
-            return Change(result=job, leased=int(job is not None), octets=octets, after=after)
-
-        return self._writer.submit(apply, first=True, octets=len(unit.raw), abandoned=self._give_back)
-
-    async def log(self, row: HistoryRow) -> None:
-        def apply(connection: sqlite3.Connection) -> Change[None]:
-            history.log(connection, row)
-            return Change(result=None)
-
-        crowded = self._writer.queued_units > _UNWAITED_ROWS
-        future = self._writer.submit(apply, lazy=not crowded)
-        if crowded:
-            await future
-        else:
-            future.add_done_callback(_note_failure)
-
-    async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
-        due = await self.next_due()
-        if due is None or due > now:
-            return []
-        return await self._writer.submit(
-            lambda connection: jobs.claim(connection, now, limit, without),
-            abandoned=lambda found: self._release([job.id for job in found]),
-        )
-
-    async def next_due(self) -> datetime | None:
-        return self._read(jobs.next_due)
-
-    async def record(self, unit: Recorded) -> None:
-        await self._writer.submit(lambda connection: messages.record(connection, unit, self._ids))
-
-    async def message(self, message_id: str) -> StoredMessage:
-        return self._read(messages.select, message_id)
-
-    async def body(self, message_id: str) -> bytes:
-        small = self._read(messages.select_body, message_id)
-        large = await asyncio.to_thread(self._blobs.read, message_id) if small is None else None
-        return _found(small if small is not None else large, message_id)
-
-    async def ledger(self, message_id: str) -> list[LedgerRow]:
-        return self._read(messages.select_ledger, message_id)
-
-    async def jobs(self, query: JobQuery) -> list[Job]:
-        self._check()
-        return await asyncio.to_thread(reading, self._path, jobs.select, query)
-
-    async def change_jobs(self, ids: Sequence[int], state: JobState | None, now: datetime) -> int:
-        return await self._writer.submit(lambda connection: jobs.change_many(connection, ids, state, now))
-
-    async def re_evaluate(self, message_id: str, rule_book: str, now: datetime) -> NewJob:
-        return await self._writer.submit(
-            lambda connection: messages.re_evaluate(connection, message_id, rule_book, now, self._ids)
-        )
-
-    async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]:
-        await self._writer.flush()
-        return await asyncio.to_thread(reading, self._path, history.find, query)
-
-    async def sweep(self, now: datetime, retention: Retention) -> Swept:
-        return await self._sweeper.sweep(now, retention)
-
-    def load(self) -> Load:
-        now = self._monotonic()
-        if now - self._room[0] >= 1.0 or self._room[0] < 0:
-            room = os.statvfs(self._directory)
-            self._room = (now, room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
-        return Load(
-            ready_jobs=self._ready,
-            leased_jobs=self._leased,
-            queued_units=self._writer.queued_units,
-            queued_octets=self._writer.queued_octets,
-            oldest_wait_seconds=self._writer.oldest_wait_seconds,
-            free_octets=self._room[1],
-            total_octets=self._room[2],
-            cap_reached=self._sweeper.cap_reached,
-        )
-
-    async def close(self) -> None:
-        """Finish what was submitted and let the shard go; again: nothing."""
-        if self._large:
-            await asyncio.wait(self._large)
-        if await self._writer.close():
-            self._reading.close()
-            await asyncio.to_thread(self._connection.close)
-            self._lock.release()
-
-    def _check(self) -> None:
-        if self._writer.failure is not None:
-            raise Broken(str(self._writer.failure))
-
-    def _read(self, what: Callable[..., T], *arguments: Any) -> T:
-        self._check()
-        try:
-            return what(self._reading, *arguments)
-        except sqlite3.Error as error:
-            failure = Broken(f"the store failed: {error}")
-            self._writer.fail(failure)
-            raise failure from error
-
-    def _landed(self, change: Change[Any]) -> None:
-        self._ready += change.ready
-        self._leased += change.leased
-        self._octets += change.octets
-
-    def _broke(self, failure: Broken) -> None:
-        _log.critical("shard %02d is closed: %s", self.shard, failure)
-        if self._on_broken is not None:
-            self._on_broken(failure)
-
-    def _remember(self, fresh: dict[str, tuple[str, ...]], day: int) -> None:
-        """These answers are on the disk now; before the commit nobody could rely on it."""
-        if len(self._known) > _KNOWN_ANSWERS:
-            self._known.clear()
-        self._known.update(dict.fromkeys(fresh, day))
-
-    def _names(self, message_id: str) -> bool:
-        row = self._connection.execute(
-            "SELECT c.octets > 0 AND c.rest IS NULL FROM history h JOIN content c ON c.seq = h.seq WHERE h.id = ?",
-            (message_id,),
-        ).fetchone()
-        return row is not None and bool(row[0])
-
-    def _give_back_task(self, task: "asyncio.Task[Job | None]") -> None:
-        if not task.cancelled() and task.exception() is None:
-            self._give_back(task.result())
-
-    def _give_back(self, job: Job | None) -> None:
-        if job is not None:
-            self._release([job.id])
-
-    def _release(self, ids: list[int]) -> None:
-        self._writer.submit(lambda connection: jobs.release(connection, ids)).add_done_callback(_note_failure)
+from spool import jobs
+from spool.ballast import OCTETS, Ballast
+from spool.ports import Broken, Full
+from spool.schema import is_full, open_for_writing, prepare
+from spool.shard_lock import FILE, ShardLock, shard_directory
+from spool.sqlite_spool import SqliteSpool
 
 
 def open_spool(
     directory: Path,
     shard: int,
     *,
+    ballast_octets: int = OCTETS,
     monotonic: Callable[[], float] = time.monotonic,
     on_broken: Callable[[Broken], None] | None = None,
 ) -> SqliteSpool:
     """Open shard `shard` of `directory` for writing, making it if need be; blocks.
 
-    Raises `Locked` when another process has it. `on_broken` is called once, on the loop, when the shard has closed itself: the
-    worker must exit then and be started again.
+    Raises `Locked` when another process has it, `Full` or `Broken`. `on_broken` is called once, on the loop, when the shard has
+    closed itself: the worker must exit then and be started again.
     """
     path = shard_directory(directory, shard)
     for each in (directory, path.parent, path):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = ShardLock(path)
     try:
-        return SqliteSpool(path, shard, lock, monotonic=monotonic, on_broken=on_broken)
+        ballast = Ballast(path / "ballast", ballast_octets)
+        connection = _open_database(path / FILE, ballast)
+        ballast.lay()
+        return SqliteSpool(path, shard, lock, connection, ballast, monotonic=monotonic, on_broken=on_broken)
     except BaseException:
         lock.release()
         raise
 
 
-def _found(body: bytes | None, message_id: str) -> bytes:
-    if body is None:
-        raise NotFound(f"the body of {message_id} is gone")
-    return body
-
-
-def _note_failure(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled() and (error := future.exception()) is not None:
-        _log.warning("a change that nobody waited for was not kept: %s", error)
+def _open_database(path: Path, ballast: Ballast) -> sqlite3.Connection:
+    """The database with its tables and without leases; a full disk gets the ballast's room once."""
+    while True:
+        connection = None
+        try:
+            connection = open_for_writing(path)
+            prepare(connection)
+            jobs.void_leases(connection)
+            return connection
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if not isinstance(error, sqlite3.Error):
+                raise
+            if not is_full(error):
+                raise Broken(f"the store failed: {error}") from error
+            if not ballast.drop():
+                raise Full("the disk is full") from error

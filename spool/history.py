@@ -46,7 +46,7 @@ def check_outcome(word: str | None) -> None:
 def cleaned(row: HistoryRow) -> HistoryRow:
     """The row as it can be stored."""
     texts = (row.helo, row.mail_from or "", *row.rcpt_to, row.reply, row.subject, row.header_from, row.by, row.detail)
-    if all(text.isascii() for text in texts):
+    if "".join(texts).isascii():
         return row
     return replace(
         row,

@@ -26,7 +26,7 @@ _BODIES = (
 )
 _HEADERS = (
     "SELECT c.seq FROM content c JOIN history h ON h.seq = c.seq"  # noqa: S608
-    f" WHERE c.header IS NOT NULL AND c.seq > :cursor AND c.seq <= {_LAST_BEFORE} AND h.at < :before AND c.octets = 0 AND {_FREE}"
+    f" WHERE c.octets = 0 AND c.header IS NOT NULL AND c.seq > :cursor AND c.seq <= {_LAST_BEFORE} AND h.at < :before AND {_FREE}"
     " ORDER BY c.seq LIMIT :chunk"
 )
 _TRANSACTIONS = (

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -9,6 +10,9 @@ from typing import Any, Generic, TypeVar
 from spool.ports import Broken
 
 T = TypeVar("T")
+
+GROUP_UNITS = 64
+GROUP_OCTETS = 4 * 2**20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,7 +29,7 @@ class Change(Generic[T]):
 class Unit:
     """One all-or-nothing change. `apply` may run twice (the first time rolled back), so it touches nothing but the database."""
 
-    __slots__ = ("abandoned", "apply", "change", "error", "future", "octets", "since")
+    __slots__ = ("abandoned", "apply", "change", "error", "future", "is_accept", "octets", "since")
 
     def __init__(
         self,
@@ -34,12 +38,15 @@ class Unit:
         octets: int,
         since: float,
         abandoned: Callable[[Any], None] | None,
+        *,
+        is_accept: bool,
     ) -> None:
         self.apply = apply
         self.future = future
         self.octets = octets
         self.since = since
         self.abandoned = abandoned
+        self.is_accept = is_accept
         self.change: Change[Any] | None = None
         self.error: BaseException | None = None
 
@@ -61,3 +68,14 @@ def is_of_the_store(error: Exception) -> bool:
 def broken(error: sqlite3.Error) -> Broken:
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return Broken(f"the store failed: {error} ({name})")
+
+
+def take(line: deque[Unit]) -> list[Unit]:
+    """The next units of a line, within the bounds of a group."""
+    taken: list[Unit] = []
+    octets = 0
+    while line and len(taken) < GROUP_UNITS and octets < GROUP_OCTETS:
+        unit = line.popleft()
+        octets += unit.octets
+        taken.append(unit)
+    return taken

@@ -1,14 +1,16 @@
 """The writer of one shard: units in groups, one fsync for all of a group (semantics.md §6).
 
 Theory of operation. Callers on the event loop submit units. When no group is in flight, the loop takes what waits, accepts first,
-opens a transaction and applies each unit under its own SAVEPOINT; one thread then commits, which is where the waiting for the disk
-is, and wakes the loop once for the whole group. Units that arrive meanwhile are the next group. Statements run on the loop
-because a thread would have to win the interpreter lock back after each of them: under a busy loop that was measured at up to ten
-times the latency and half the throughput. Units that read much (a sweep) run whole in the thread, alone.
+opens a transaction and applies each unit; one thread then commits, which is where the waiting for the disk is, and wakes the loop
+once for the whole group. Units that arrive meanwhile are the next group. Statements run on the loop because a thread would have to
+win the interpreter lock back after each of them: under a busy loop that was measured at up to ten times the latency and half the
+throughput. Units that read much (a sweep) run whole in the thread, alone.
 
-Failure. A unit that fails is rolled back and answered alone. A full disk rolls the group back, and the thread tries its units
-one by one, each in its own transaction. Any other error of SQLite closes the writer for ever: every unit that waits gets
-`Broken`, because after a failed fsync nobody knows what is on the disk, and asking again can only hide it.
+Failure. When a unit fails, the group is applied again with each unit under its own SAVEPOINT, and that one is answered alone.
+(Savepoints copy every page that a unit touches, a third of the cost of an accept, and units hardly ever fail.) A full disk rolls
+the group back, and the thread tries its units one by one, each in its own transaction. Any other error of SQLite closes the
+writer for ever: every unit that waits gets `Broken`, because after a failed fsync nobody knows what is on the disk, and asking
+again can only hide it.
 """
 
 import asyncio
@@ -22,12 +24,10 @@ from typing import Any, TypeVar
 
 from spool.ports import Broken, Full
 from spool.schema import is_full
-from spool.units import Change, Group, Unit, broken, is_of_the_store
+from spool.units import Change, Group, Unit, broken, is_of_the_store, take
 
 T = TypeVar("T")
 
-GROUP_UNITS = 64
-GROUP_OCTETS = 4 * 2**20
 LAZY_SECONDS = 0.25
 ALONE_SECONDS = 1.0  # so long a unit that runs alone stands back behind the others
 
@@ -35,7 +35,8 @@ ALONE_SECONDS = 1.0  # so long a unit that runs alone stands back behind the oth
 class Writer:
     """Belongs to one event loop; `submit` and everything it calls back run there.
 
-    `landed` is told every change that became durable; `broke` the failure that closed the writer, once.
+    `make_room` is asked, in the thread, when a unit other than an accept finds the disk full; True: try again. `landed` is told
+    every change that became durable; `broke` the failure that closed the writer, once.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         monotonic: Callable[[], float],
+        make_room: Callable[[], bool],
         landed: Callable[[Change[Any]], None],
         broke: Callable[[Broken], None],
     ) -> None:
         self._connection = connection
         self._monotonic = monotonic
+        self._make_room = make_room
         self._landed = landed
         self._broke = broke
         self._first: deque[Unit] = deque()
@@ -85,7 +88,7 @@ class Writer:
             future.set_exception(Broken(str(self.failure)))
             return future
         line = self._first if first else self._alone if alone else self._then
-        line.append(Unit(apply, future, octets, self._monotonic(), abandoned))
+        line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first))
         self.queued_octets += octets
         if self._flying is not None or self._scheduled:
             return future
@@ -142,7 +145,7 @@ class Writer:
         if self._flying is not None or self.failure is not None:
             return
         overdue = bool(self._alone) and self._monotonic() - self._alone[0].since > ALONE_SECONDS
-        units = [] if overdue else _take(self._first) + _take(self._then)
+        units = [] if overdue else take(self._first) + take(self._then)
         if units:
             group = Group(units, staged=False)
             try:
@@ -158,25 +161,43 @@ class Writer:
 
     def _apply_all(self, units: list[Unit]) -> bool:
         """Apply every unit inside one open transaction; False (and none open) when the disk is full. Raises `Broken`."""
-        execute = self._connection.execute
         try:
-            execute("BEGIN IMMEDIATE")
-            for unit in units:
-                execute("SAVEPOINT unit")
-                try:
-                    unit.change = unit.apply(self._connection)
-                except Exception as error:
-                    if is_of_the_store(error):
-                        raise
-                    unit.error = error
-                    execute("ROLLBACK TO unit")
-                execute("RELEASE unit")
+            self._connection.execute("BEGIN IMMEDIATE")
+            if not self._apply_trusting(units):
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._apply_each(units)
         except sqlite3.Error as error:
             if is_full(error):
                 self._roll_back()
                 return False
             raise broken(error) from error
         return True
+
+    def _apply_trusting(self, units: list[Unit]) -> bool:
+        """Apply the units without savepoints; False, and all rolled back, when one fails."""
+        for unit in units:
+            try:
+                unit.change = unit.apply(self._connection)
+            except Exception as error:
+                if is_of_the_store(error):
+                    raise
+                self._roll_back()
+                return False
+        return True
+
+    def _apply_each(self, units: list[Unit]) -> None:
+        execute = self._connection.execute
+        for unit in units:
+            unit.change = None
+            execute("SAVEPOINT unit")
+            try:
+                unit.change = unit.apply(self._connection)
+            except Exception as error:
+                if is_of_the_store(error):
+                    raise
+                unit.error = error
+                execute("ROLLBACK TO unit")
+            execute("RELEASE unit")
 
     def _roll_back(self) -> None:
         """SQLite may have rolled back by itself. Raises `Broken`."""
@@ -209,10 +230,12 @@ class Writer:
                     raise broken(error) from error
                 self._roll_back()
         for unit in group.units:
-            unit.change = unit.error = None
             self._commit_alone(unit)
+            if isinstance(unit.error, Full) and not unit.is_accept and self._make_room():
+                self._commit_alone(unit)
 
     def _commit_alone(self, unit: Unit) -> None:
+        unit.change = unit.error = None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             unit.change = unit.apply(self._connection)
@@ -265,14 +288,3 @@ class Writer:
         self._then.clear()
         self._alone.clear()
         self._broke(failure)
-
-
-def _take(line: deque[Unit]) -> list[Unit]:
-    """The next units of a line, within the bounds of a group."""
-    taken: list[Unit] = []
-    octets = 0
-    while line and len(taken) < GROUP_UNITS and octets < GROUP_OCTETS:
-        unit = line.popleft()
-        octets += unit.octets
-        taken.append(unit)
-    return taken

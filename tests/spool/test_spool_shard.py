@@ -150,7 +150,7 @@ async def test_the_room_is_asked_for_once_a_second(tmp_path, monkeypatch):
     spool = open_spool(tmp_path, 0, monotonic=lambda: now[0])
     asked = []
     real = os.statvfs
-    monkeypatch.setattr("spool.database.os.statvfs", lambda path: asked.append(path) or real(path))
+    monkeypatch.setattr("spool.sqlite_spool.os.statvfs", lambda path: asked.append(path) or real(path))
     for second in (0.0, 0.5, 0.99, 1.0, 1.5):
         now[0] = 100.0 + second
         spool.load()

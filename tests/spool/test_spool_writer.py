@@ -12,8 +12,8 @@ from mail.errors import Misuse
 from spool.database import open_spool
 from spool.ports import Broken, Full, JobQuery, JobState, NotFound, Recorded
 from spool.schema import open_for_writing, prepare
-from spool.units import Change
-from spool.writer import GROUP_UNITS, Writer
+from spool.units import GROUP_UNITS, Change
+from spool.writer import Writer
 
 
 class Scripted:
@@ -55,9 +55,15 @@ async def made(tmp_path):
     prepare(connection)
     connection.execute("CREATE TABLE noted (word TEXT UNIQUE)")
     scripted = Scripted(connection)
-    broken = []
-    writer = Writer(scripted, monotonic=lambda: 0.0, landed=lambda change: None, broke=broken.append)
-    writer.broken = broken
+    broken, room = [], []
+    writer = Writer(
+        scripted,
+        monotonic=lambda: 0.0,
+        make_room=lambda: bool(room and room.pop()),
+        landed=lambda change: None,
+        broke=broken.append,
+    )
+    writer.broken, writer.room = broken, room
     yield writer, scripted
     await writer.close()
     connection.close()
@@ -140,6 +146,18 @@ async def test_a_disk_that_fills_while_units_are_applied_is_full_too(made):
     scripted.script = [("INSERT", NO_ROOM), ("INSERT", NO_ROOM)]
     results = await asyncio.gather(writer.submit(note("a")), writer.submit(note("b")), return_exceptions=True)
     assert [type(each) for each in results] == [Full, str]
+
+
+async def test_outcomes_get_the_room_that_is_held_back_and_accepts_do_not(made):
+    writer, scripted = made
+    writer.room.append(True)
+    scripted.script = [("COMMIT", NO_ROOM), ("COMMIT", NO_ROOM), ("COMMIT", NO_ROOM)]
+    results = await asyncio.gather(
+        writer.submit(note("outcome")), writer.submit(note("accept"), first=True), return_exceptions=True
+    )
+    assert results[0] == "outcome"
+    assert isinstance(results[1], Full)
+    assert writer.room == []
 
 
 @pytest.mark.parametrize("where", ["BEGIN", "INSERT", "COMMIT"])
