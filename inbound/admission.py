@@ -26,7 +26,7 @@ from spool.ports import Load
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """The answer to one RCPT. `mailbox` is complete, `by` is the filter or rule that refused, `wanting` are the rules that want it."""
+    """The answer to one RCPT: `mailbox` in full, `by` the filter or rule that refused, `wanting` the rules that want it."""
 
     mailbox: Mailbox
     reply: Reply

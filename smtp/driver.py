@@ -61,6 +61,7 @@ class Driver(asyncio.Protocol):
         self._is_paused = False
         self._is_closing = False
         self._is_too_heavy = False
+        self._deciphered: list[bytes] | None = None  # what came with the end of a TLS handshake, while one is under way
 
     # --- what the transport says
 
@@ -77,6 +78,9 @@ class Driver(asyncio.Protocol):
         if self._is_closing:
             return
         self._active_at = self._owner.loop.time()
+        if self._deciphered is not None:
+            self._deciphered.append(data)
+            return
         self._machine.receive(data)
         if not self._is_busy:
             self.turn()
@@ -214,6 +218,8 @@ class Driver(asyncio.Protocol):
 
     async def _secure(self) -> None:
         config, plain = self._owner.config, self.transport
+        # From here to the first suspension of `start_tls`, which takes our place at the transport, nothing can come in the clear.
+        self._deciphered = []
         try:
             transport = await self._owner.loop.start_tls(
                 plain,
@@ -226,12 +232,14 @@ class Driver(asyncio.Protocol):
             log.info("connection %d: TLS failed: %s", self.number, type(error).__name__)
             plain.abort()
             transport = None
+        deciphered, self._deciphered = self._deciphered, None
         self._machine.answer(None)
         if transport is None:
             self._machine.lost()
         else:
             self.transport = transport
             self._machine.secured(_tls(transport.get_extra_info("ssl_object")))
+            self._machine.receive(b"".join(deciphered))
         self.turn()
 
     def _hang_up(self, event: Close) -> None:

@@ -4,7 +4,6 @@ import ipaddress
 from dataclasses import replace
 
 import pytest
-from recording import CLIENT, CONFIG, Talk
 
 from mail.client import Client, Tls
 from mail.crlf import has_bare_newline
@@ -12,6 +11,7 @@ from mail.reply import SHUTTING_DOWN, TRY_AGAIN
 from smtp.config import BareNewline, Limits, SmtpConfig
 from smtp.events import Close, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls
 from smtp.machine import Machine
+from tests.smtp.recording import CLIENT, CONFIG, Talk
 
 SMALL = replace(CONFIG, limits=Limits(message_octets=1000, grace_octets=500, recipients=3, errors=4, idle_commands=8))
 

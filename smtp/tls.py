@@ -1,0 +1,61 @@
+"""TLS contexts for the server: the operator's certificate, or one that we sign ourselves (semantics.md §7).
+
+*Standards.* RFC 8996 (TLS 1.2 at least), RFC 7435 (opportunistic: any certificate is better than none on port 25).
+*Failure.* `Permanent` where a certificate or key cannot be read or does not fit.
+"""
+
+import datetime
+import os
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mail.errors import Permanent
+
+_VALID = datetime.timedelta(days=3650)  # nobody checks it, and nobody would renew it
+_BACKDATED = datetime.timedelta(days=1)  # for clients whose clocks are behind
+
+
+def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
+    """A context for these PEM files; without `key` it stands in the certificate's file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise Permanent(f"{certificate}: {error.strerror or type(error).__name__}") from error
+    return context
+
+
+def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:
+    """The PEM file with our own certificate and key in the state directory, made there (0600) if it is not."""
+    path = directory / "self-signed.pem"
+    if path.exists():
+        return path
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname[:64])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + _VALID)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+    # Two workers may start at once: each writes its own file, and the last rename stands, whole.
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+    unfinished.rename(path)
+    return path
