@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import struct
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 from mail.errors import Temporary
@@ -19,6 +19,8 @@ OUTPUT_OCTETS = 64 * 1024
 REPLY_OCTETS = 6 * 2**20  # AWS Lambda's limit of a synchronous response
 _PIPE_READ = 256 * 1024
 _EXIT_SECONDS = 5.0
+_LAST_FRAME_SECONDS = 0.1
+_LENGTH = struct.Struct(">I")
 
 
 class Ended(Temporary):
@@ -38,8 +40,9 @@ class Launch:
 class FunctionProcess:
     """One call at a time. `calls` counts them."""
 
-    def __init__(self, process: Process, output: "_Output") -> None:
-        self._process = process
+    def __init__(self, transport: asyncio.SubprocessTransport, frames: "_Frames", output: "_Output") -> None:
+        self._transport = transport
+        self._frames = frames
         self._output = output
         self.calls = 0
 
@@ -47,7 +50,8 @@ class FunctionProcess:
     async def start(cls, launch: Launch) -> "FunctionProcess":
         output = _Output()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, frames = await asyncio.get_running_loop().subprocess_exec(
+                _Frames,
                 *launch.python,
                 str(WORKER),
                 stdin=PIPE,
@@ -63,8 +67,8 @@ class FunctionProcess:
             raise Temporary(f"cannot start {launch.python[0]}: {error.strerror or error}") from error
         finally:
             output.close_write_end()
-        started = cls(process, output)
-        await started._send({"path": [str(path) for path in launch.path], "memory_octets": launch.memory_octets})
+        started = cls(transport, frames, output)
+        started._send({"path": [str(path) for path in launch.path], "memory_octets": launch.memory_octets})
         return started
 
     async def call(self, request: Mapping[str, Any], timeout_seconds: float) -> dict[str, Any]:
@@ -72,57 +76,28 @@ class FunctionProcess:
         self.calls += 1
         self._output.begin()
         try:
-            return await self._exchange(request, timeout_seconds)
+            reply = self._frames.expect()
+            self._send(request)
+            async with asyncio.timeout(timeout_seconds):
+                return await reply
+        except TimeoutError:
+            await self.kill()
+            raise Ended(f"the function took longer than {timeout_seconds:g} s and was killed") from None
         except BaseException:
             await self.kill()
             raise
         finally:
             self._output.drain()
 
-    async def _exchange(self, request: Mapping[str, Any], timeout_seconds: float) -> dict[str, Any]:
-        reading = asyncio.ensure_future(self._ask(request))
-        exiting = asyncio.ensure_future(self._process.wait())
-        try:
-            # A child that the function left behind may hold the pipe open, so the exit itself is watched too.
-            await asyncio.wait({reading, exiting}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if exiting.done() and not reading.done():
-                await asyncio.wait({reading}, timeout=0.1)
-            if reading.done():
-                return reading.result()
-            if exiting.done():
-                raise Ended(f"the function ended its process (exit status {exiting.result()})")
-            raise Ended(f"the function took longer than {timeout_seconds:g} s and was killed")
-        finally:
-            for task in (reading, exiting):
-                task.cancel()
-            await asyncio.gather(reading, exiting, return_exceptions=True)
-
-    async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        try:
-            await self._send(request)
-            (length,) = struct.unpack(">I", await self._process.stdout.readexactly(4))
-            if length > REPLY_OCTETS:
-                raise Ended(f"the function's result has {length} octets, more than {REPLY_OCTETS}")
-            reply = json.loads(await self._process.stdout.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            status = await self._process.wait()
-            raise Ended(f"the function ended its process (exit status {status})") from None
-        except ValueError:
-            raise Ended("the function's process sent no reply frame") from None
-        if not isinstance(reply, dict):
-            raise Ended("the function's process sent no reply frame")
-        return reply
-
-    async def _send(self, value: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
+    def _send(self, value: Mapping[str, Any]) -> None:
         body = json.dumps(value).encode("ascii")
-        self._process.stdin.write(struct.pack(">I", len(body)) + body)
-        await self._process.stdin.drain()
+        pipe = self._transport.get_pipe_transport(0)
+        assert isinstance(pipe, asyncio.WriteTransport)
+        pipe.write(_LENGTH.pack(len(body)) + body)
 
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None
+        return not self._frames.exited.is_set()
 
     @property
     def output(self) -> str:
@@ -131,18 +106,92 @@ class FunctionProcess:
 
     async def kill(self) -> None:
         """End the whole process group at once; safe to call twice."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        if self.alive:
+            kill_group(self._transport.get_pid())
+        await self._frames.exited.wait()
+        self._transport.close()
+        self._output.drain()
         self._output.close()
 
     async def end(self) -> None:
         """Let an idle process go: its input ends, and what it left behind is killed."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        pipe = self._transport.get_pipe_transport(0)
+        if pipe is not None:
+            pipe.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _EXIT_SECONDS)
+            async with asyncio.timeout(_EXIT_SECONDS):
+                await self._frames.exited.wait()
         await self.kill()
+
+
+class _Frames(asyncio.SubprocessProtocol):
+    """The reply frames of one process. The exit itself ends a call: a child may hold the pipe open behind it."""
+
+    def __init__(self) -> None:
+        self.exited = asyncio.Event()
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._received = bytearray()
+        self._reply: asyncio.Future[dict[str, Any]] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
+
+    def expect(self) -> "asyncio.Future[dict[str, Any]]":
+        """The next frame. What came without being asked for is thrown away."""
+        self._received.clear()
+        self._reply = asyncio.get_running_loop().create_future()
+        if self.exited.is_set():
+            self._reply.set_exception(self._ended())
+        return self._reply
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002
+        self._received += data
+        if len(self._received) < _LENGTH.size:
+            return
+        (length,) = _LENGTH.unpack_from(self._received)
+        if length > REPLY_OCTETS:
+            self._fail(Ended(f"the function's result has {length} octets, more than {REPLY_OCTETS}"))
+        elif len(self._received) >= _LENGTH.size + length:
+            self._take(bytes(self._received[_LENGTH.size : _LENGTH.size + length]))
+            self._received.clear()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002
+        if fd == 1 and self.exited.is_set():
+            self._fail(self._ended())
+
+    def process_exited(self) -> None:
+        self.exited.set()
+        # What the function left behind goes with it, now: later the number may be another process's.
+        if self._transport is not None:
+            kill_group(self._transport.get_pid())
+        # Its last frame may still stand in the pipe; one that a child holds open brings no end of its own.
+        asyncio.get_running_loop().call_later(_LAST_FRAME_SECONDS, lambda: self._fail(self._ended()))
+
+    def _take(self, body: bytes) -> None:
+        if self._reply is None or self._reply.done():
+            return
+        try:
+            frame = json.loads(body)
+        except ValueError:
+            frame = None
+        if isinstance(frame, dict):
+            self._reply.set_result(frame)
+        else:
+            self._fail(Ended("the function's process sent no reply frame"))
+
+    def _fail(self, error: Ended) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+
+    def _ended(self) -> Ended:
+        status = None if self._transport is None else self._transport.get_returncode()
+        return Ended(f"the function ended its process (exit status {status})")
+
+
+def kill_group(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGKILL)
 
 
 class _Output:
