@@ -35,7 +35,6 @@ class Decided:
 
     trace: RuleTrace
     decision: Decision | None = None
-    is_skipped_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,50 +114,50 @@ class Evaluation:
 
     def _settled(self) -> "Evaluation":
         """Walk on to the next step, or to the end, asking each candidate on the way."""
-        at = self
-        while not at.ended_by and at.cursor < len(at.candidates):
-            rule = at.compiled.rules[at.candidates[at.cursor]]
-            if len(at.decided) == at.cursor:
-                at = at._asked(rule)
-            if at.taken and at.action < len(rule.rule.actions):
-                return replace(at, step=at._step(rule))
-            at = replace(at, cursor=at.cursor + 1, action=0, taken=())
-        return at
+        cursor, action, taken, decided = self.cursor, self.action, self.taken, list(self.decided)
+        step = None
+        while not self.ended_by and cursor < len(self.candidates):
+            rule = self.compiled.rules[self.candidates[cursor]]
+            if len(decided) == cursor:
+                decided.append(self._asked(rule))
+                taken = decided[-1].trace.recipients
+            if taken and action < len(rule.rule.actions):
+                step = self._step(rule, action, taken)
+                break
+            cursor, action, taken = cursor + 1, 0, ()
+        return replace(self, cursor=cursor, action=action, taken=taken, decided=tuple(decided), step=step)
 
-    def _asked(self, rule: CompiledRule) -> "Evaluation":
+    def _asked(self, rule: CompiledRule) -> Decided:
         wanted = self.wanted[rule.position]
         recipients = tuple(mailbox for mailbox in wanted if mailbox not in self.gone) if self.gone else wanted
+        name = rule.rule.name
         if not recipients:
-            return self._decided(rule, reasons.ENDED_FOR_ALL)
+            return Decided(trace=RuleTrace(name=name, matched=False, reason=reasons.ENDED_FOR_ALL))
         if rule.rule.tls_policy == "Require" and self.receipt.client.tls is None:
-            return self._decided(rule, reasons.NO_TLS)
+            return Decided(trace=RuleTrace(name=name, matched=False, reason=reasons.NO_TLS))
         decision = rule.decide(self.facts, recipients)
-        matches_unknown = rule.rule.on_unknown == "match"
-        chosen = frozenset((*decision.taken, *decision.unknown)) if matches_unknown else frozenset(decision.taken)
-        taken = tuple(mailbox for mailbox in recipients if mailbox in chosen)
+        taken = decision.taken
+        if decision.unknown and rule.rule.on_unknown == "match":
+            chosen = {*decision.taken, *decision.unknown}
+            taken = tuple(mailbox for mailbox in recipients if mailbox in chosen)
         trace = RuleTrace(
-            name=rule.rule.name,
+            name=name,
             matched=True if decision.taken else None if decision.unknown else False,
             reason=reasons.decided(rule.rule, decision, taken),
             conditions=decision.conditions,
             recipients=taken,
         )
-        one = Decided(trace=trace, decision=decision, is_skipped_unknown=bool(decision.unknown) and not matches_unknown)
-        return replace(self, decided=(*self.decided, one), taken=taken, action=0)
+        return Decided(trace=trace, decision=decision)
 
-    def _decided(self, rule: CompiledRule, reason: str) -> "Evaluation":
-        trace = RuleTrace(name=rule.rule.name, matched=False, reason=reason)
-        return replace(self, decided=(*self.decided, Decided(trace=trace)), taken=())
-
-    def _step(self, rule: CompiledRule) -> Step:
+    def _step(self, rule: CompiledRule, action: int, taken: tuple[Mailbox, ...]) -> Step:
         return Step(
             message_id=self.receipt.message_id,
             evaluation=self.evaluation,
             rule=rule.rule.name,
-            index=self.action,
+            index=action,
             position=len(self.steps),
-            spec=rule.rule.actions[self.action],
-            recipients=self.taken,
+            spec=rule.rule.actions[action],
+            recipients=taken,
             scanned=rule.scanned,
             added=self.added,
             on_failure=rule.rule.on_failure,
