@@ -34,7 +34,9 @@ class SmtpSink:
             if verb == "DATA" and "DATA" not in self._replies:
                 writer.write(b"354 go on\r\n")
                 self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
-                writer.write(self._replies.get("dot", b"250 2.0.0 queued\r\n"))
+                if not (reply := self._replies.get("dot", b"250 2.0.0 queued\r\n")):
+                    return
+                writer.write(reply)
                 continue
             default = b"250 Ok\r\n"
             if verb == "EHLO":
