@@ -1,6 +1,7 @@
 """One SMTP client's session on the MX: admission by the pinned rule book, acceptance, and a history row for all that failed."""
 
 import asyncio
+import logging
 from dataclasses import replace
 
 from inbound.accept import Delivery, take, tell
@@ -11,6 +12,8 @@ from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.reply import NEED_MAIL, SENDER_OK, Reply
+
+log = logging.getLogger("gatepost.inbound")
 
 
 class InboundSession:
@@ -44,6 +47,7 @@ class InboundSession:
         self._facts = None
         if look_up is not None and client.ip is not None:
             self._facts = asyncio.ensure_future(look_up(client.ip))
+            self._facts.add_done_callback(_noted)
 
     async def mail(self, reverse_path: Mailbox | None, declared_size: int | None, *, smtputf8: bool) -> Reply:  # noqa: ARG002
         services = self._services
@@ -133,3 +137,9 @@ class InboundSession:
         row = teller.row(self._rows, now, refusal, mail_from=mail_from, phase=phase)
         row = replace(row, rcpt_to=tuple(map(str, recipients)))
         await tell(row, refusal.reply if refusal else None, self._services)
+
+
+def _noted(task: "asyncio.Task[ClientFacts]") -> None:
+    """A failed look-up is a client without a name; whether or not a message came that would have asked for it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("the client's address could not be looked up: %s", error)
