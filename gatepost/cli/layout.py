@@ -180,7 +180,7 @@ def table(rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), gap: str =
     if not cells:
         return ""
     if head:
-        cells.insert(0, tuple(faint(name) for name in head))
+        cells.insert(0, tuple(faint(name) if name else "" for name in head))
     widths = [max(map(columns_of, column)) for column in zip_longest(*cells, fillvalue="")]
     lines = []
     for row in cells:

@@ -132,31 +132,31 @@ async def _show(reader: SpoolReader, ids: tuple[str, ...], filters: dict[str, An
 @command.command("retry")
 @changing
 @with_option
-def retry(**options: Any) -> int:
+def retry(**options: Any) -> None:
     """Run dead or waiting jobs now, with four fresh hours."""
-    return _change("retry", **options)
+    _change("retry", **options)
 
 
 @command.command("release")
 @changing
 @with_option
-def release(**options: Any) -> int:
+def release(**options: Any) -> None:
     """Let parked jobs run again."""
-    return _change("release", **options)
+    _change("release", **options)
 
 
 @command.command("park")
 @changing
-def park(**options: Any) -> int:
+def park(**options: Any) -> None:
     """Hold jobs until they are released."""
-    return _change("park", **options)
+    _change("park", **options)
 
 
 @command.command("cancel")
 @changing
-def cancel(**options: Any) -> int:
+def cancel(**options: Any) -> None:
     """Give jobs up for good. Their messages are kept as long as retention says."""
-    return _change("cancel", **options)
+    _change("cancel", **options)
 
 
 def _change(
@@ -170,7 +170,7 @@ def _change(
     data: Path | None,
     rules: str = "pinned",
     **filters: Any,
-) -> int:
+) -> None:
     if not ids and not everything and not any(filters.values()):
         raise fail(f"say what to {operation}: ids, filters, or --all", USAGE)
     directory = state_directory(config, data)
@@ -180,7 +180,7 @@ def _change(
     if selection.is_bulk:
         if not selection.jobs:
             click.echo(f"No jobs to {operation}.", err=as_json)
-            return OK
+            return
         _confirm(operation, selection.jobs, anew=anew, yes=yes)
     request = _request(operation, selection, anew=anew)
     if not request.jobs and not request.messages:
@@ -195,7 +195,8 @@ def _change(
         gone = tuple(Skipped(id=each, why=NO_JOB) for each in selection.missing)
         answer = replace(answer, skipped=answer.skipped + gone)
     _report(request, answer, as_json=as_json)
-    return OK if not answer.skipped else FINDINGS
+    if answer.skipped:
+        raise Exit(FINDINGS)
 
 
 def _request(operation: Operation, selection: Selection, *, anew: bool) -> Request:
@@ -209,6 +210,11 @@ def _say_active(directory: Path) -> None:
     digest = active_rule_book(directory)
     if digest is not None:
         click.echo(f"Under the active rule set, {digest[:DIGITS_OF_DIGEST]}.", err=True)
+
+
+def is_asked() -> bool:
+    """Whether somebody sits at the other end who can say yes."""
+    return sys.stdin.isatty()
 
 
 def _confirm(operation: str, jobs: list[Job], *, anew: bool, yes: bool) -> None:
@@ -227,7 +233,7 @@ def _confirm(operation: str, jobs: list[Job], *, anew: bool, yes: bool) -> None:
     click.echo(err=True)
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_asked():
         raise fail(f"nothing was changed; --yes does {what}", USAGE)
     if not click.confirm("Go on?", err=True):
         raise Exit(OK)

@@ -184,13 +184,15 @@ def _rule(rule: Mapping[str, Any], name: str, column: int) -> list[str]:
 
 def reason_text(rule: Mapping[str, Any]) -> str:
     """The rule's reason as the end of a sentence that begins with its name."""
-    reason = visible(rule["reason"])
-    begins = {True: "matched", False: "not matched because", None: "cannot tell"}[rule["matched"]]
+    reason, matched = visible(rule["reason"]), rule["matched"]
+    if matched is None:
+        return reason if "cannot tell" in reason else f"cannot tell: {reason}"
+    begin = "matched" if matched else "not matched"
     if not reason:
-        return begins.removesuffix(" because")
-    if reason.lower().startswith(begins.partition(" ")[0]):
-        return reason
-    return f"{begins} {reason}" if rule["matched"] is not None else f"{begins}: {reason}"
+        return begin
+    if matched:
+        return f"{begin}, {reason}"
+    return reason if reason.startswith("not ") else f"{begin} because {reason}"
 
 
 def _conditions(conditions: Iterable[Mapping[str, Any]]) -> list[str]:
