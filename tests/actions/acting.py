@@ -34,6 +34,7 @@ from spool.ports import (
     LedgerRow,
     MessageState,
     NewJob,
+    Spool,
 )
 
 NOW = datetime(2026, 1, 13, 21, 2, 45, 441000, tzinfo=UTC)
@@ -202,12 +203,16 @@ class House:
 
     book: CompiledBook
     actions: dict[str, Action]
-    spool: MemorySpool = field(default_factory=MemorySpool)
+    open: Callable[[], Spool] = MemorySpool
     clock: Clock = field(default_factory=Clock)
     tuning: Tuning = field(default_factory=lambda: Tuning(chance=lambda: 0.5, patience_seconds=5.0))
     environment: dict[str, str] = field(default_factory=dict)
+    spool: Spool = field(init=False)
     runner: Runner = field(init=False)
     running: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.spool = self.open()
 
     def start(self) -> House:
         self.runner = Runner(
@@ -293,12 +298,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def reopen(house: House) -> None:
-    """What opening a shard does: every lease is void."""
-    for number, job in house.spool._jobs.items():
-        if job.state is JobState.LEASED:
-            house.spool._jobs[number] = job.__class__(
-                **{name: getattr(job, name) for name in job.__slots__} | {"state": JobState.READY}
-            )
+    """What the next start finds: the same spool with every lease void."""
+    if isinstance(house.spool, MemorySpool):
+        for number, job in house.spool._jobs.items():
+            if job.state is JobState.LEASED:
+                house.spool._jobs[number] = replace(job, state=JobState.READY)
+    else:
+        await house.spool.close()
+        house.spool = house.open()
 
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -220,8 +220,9 @@ async def test_nothing_is_claimed_while_the_machine_is_held(make: Make) -> None:
     stored = Told()
     house = make(rule("a", disk()), disk=stored, tuning=quick(held=lambda: held))
     await house.accept()
+    await house.stop()
     await reopen(house)
-    house.runner.wake()
+    house.start()
     for _ in range(20):
         await asyncio.sleep(0)
     assert stored.seen == []
