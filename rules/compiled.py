@@ -96,8 +96,8 @@ class CompiledBook:
 
     @property
     def postmaster_domain(self) -> str | None:
-        """Where `<Postmaster>` without a domain lives: the first of `domains` (RFC 5321 §4.5.1); None if there is none."""
-        return self.book.domains[0].lstrip(".") if self.book.domains else None
+        """Where `<Postmaster>` without a domain lives: the first of `domains` that is one (RFC 5321 §4.5.1), or None."""
+        return next((domain for domain in self.book.domains if not domain.startswith(".")), None)
 
     def blocked_by(self, address: Address | None, mailbox: Mailbox) -> Filter | None:
         """The filter that refuses this recipient to this client; any Allow wins over every Block."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from mail.address import Mailbox
 from rules.conditions import Predicate, all_of, any_of
-from rules.facts import Facts, Seen
+from rules.facts import Facts, Seen, shown
 from rules.step import ConditionTrace
 
 _SHOWN = 120
@@ -106,4 +106,4 @@ def _traces(
         for row in rows:
             seen_by_result.setdefault(row[number].result, []).append(row[number].saw)
         for result, saw in seen_by_result.items():
-            yield ConditionTrace(condition=text, saw=saw[0] if len(saw) == 1 else saw, result=result)
+            yield ConditionTrace(condition=text, saw=shown(saw), result=result)

@@ -9,7 +9,7 @@ from typing import Any
 from mail.address import Mailbox
 from mail.receipt import Attachment
 from rules.conditions_strings import AddressLists
-from rules.facts import NOT_RECORDED, NOT_YET, Facts, Seen, Test
+from rules.facts import NOT_RECORDED, NOT_YET, Facts, Seen, Test, shown
 from rules.filters import PrefixTree
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
@@ -68,8 +68,10 @@ def compile_attachment(value: Mapping[str, Any], _: AddressLists) -> Test:
         if facts.attachments is None:
             return NOT_YET if facts.header is None else NOT_RECORDED
         found = next((one for one in facts.attachments if meets(one)), None)
-        saw = [found] if found else facts.attachments
-        return Seen(found is not None, [{"name": one.name, "type": one.type, "octets": one.octets} for one in saw])
+        saw = (found,) if found else facts.attachments
+        return Seen(
+            found is not None, shown([{"name": one.name, "type": one.type, "octets": one.octets} for one in saw])
+        )
 
     return test
 

@@ -11,18 +11,22 @@ from mail.address import Mailbox, parse_domain, parse_mailbox
 from mail.address_list import parse_address_list
 from mail.errors import Malformed
 from mail.words import decode_words
-from rules.facts import NOT_YET, Facts, Seen, Test, Text
+from rules.facts import NOT_YET, Facts, Seen, Test, Text, shown
 from rules.filters import PrefixTree
 from rules.patterns import compile_pattern
 from rules.recipients import domain_keys, mailbox_keys, pattern_key
 
 
 class Known(NamedTuple):
-    """The values there are, any of which may fit. `missing` says why there may be more of them; "" if these are all."""
+    """The values there are, any of which may fit. `missing` says why there may be more of them; "" if these are all.
+
+    `keys` are those of all texts where they were joined ahead, so that a long list costs each rule no more than a short one.
+    """
 
     texts: list[Text]
     missing: str = ""
     is_temporary: bool = False
+    keys: frozenset[str] | None = None
 
 
 Source = Callable[[Facts, Mailbox | None], Known]
@@ -60,38 +64,41 @@ def compile_string(value: Mapping[str, Any], lists: AddressLists, source: Source
 
     def test(facts: Facts, mailbox: Mailbox | None) -> Seen:
         known = source(facts, mailbox)
-        if any(fits(text) for text in known.texts):
-            return Seen(not negated, _shown(known))
-        if known.missing:
+        fitting = fits(known)
+        if not fitting and known.missing:
             return Seen(None, known.missing, known.is_temporary)
-        return Seen(negated, _shown(known))
+        saw = shown([text.shown for text in known.texts]) if known.texts else None
+        return Seen(fitting is not negated, saw)
 
     return test
 
 
-def _shown(known: Known) -> Any:
-    shown = [text.shown for text in known.texts]
-    return None if not shown else shown[0] if len(shown) == 1 else shown
-
-
-def _comparison(operator: str, values: list[str], lists: AddressLists, syntax: str) -> Callable[[Text], bool]:
+def _comparison(operator: str, values: list[str], lists: AddressLists, syntax: str) -> Callable[[Known], bool]:
     if operator == "matches":
         patterns = [compile_pattern(value) for value in values]
-        return lambda text: any(is_found(text.shown) for is_found in patterns)
+        return _any_text(lambda text: any(is_found(text) for is_found in patterns))
     if operator in ("equals", "not_equals", "in_list"):
         if operator == "in_list":
             wanted = frozenset[str]().union(*(lists.keys(name) for name in values))
         else:
             wanted = frozenset(pattern_key(value) if syntax == "address" else value.lower() for value in values)
-        return lambda text: not wanted.isdisjoint(text.keys)
+        return lambda known: (
+            not wanted.isdisjoint(known.keys)
+            if known.keys is not None
+            else any(not wanted.isdisjoint(text.keys) for text in known.texts)
+        )
     lower = tuple(value.lower() for value in values)
     if operator == "starts_with":
-        return lambda text: text.shown.lower().startswith(lower)
+        return _any_text(lambda text: text.lower().startswith(lower))
     if operator == "ends_with":
-        return lambda text: text.shown.lower().endswith(lower)
+        return _any_text(lambda text: text.lower().endswith(lower))
     if operator == "contains":
-        return lambda text: any(value in text.shown.lower() for value in lower)
+        return _any_text(lambda text: any(value in text.lower() for value in lower))
     raise ValueError(operator)
+
+
+def _any_text(fits: Callable[[str], bool]) -> Callable[[Known], bool]:
+    return lambda known: any(fits(text.shown) for text in known.texts)
 
 
 def plain(text: str) -> Text:
@@ -149,12 +156,14 @@ def header_addresses(name: str) -> Source:
         if facts.header is None:
             return UNSENT
         if name not in facts.addresses:
-            facts.addresses[name] = [
+            texts = [
                 address_text(named.address)
                 for field in facts.header.all(name)
                 for named in parse_address_list(field.text)
             ]
-        return Known(facts.addresses[name])
+            facts.addresses[name] = texts, frozenset(key for text in texts for key in text.keys)
+        texts, keys = facts.addresses[name]
+        return Known(texts, keys=keys)
 
     return source
 

@@ -4,7 +4,7 @@ The same conditions are asked twice: at RCPT, where the message has not been sen
 condition is monotone: what it says of few facts it says of more, unless it said unknown. So an answer at RCPT is never taken back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -63,7 +63,7 @@ class Facts:
         return replace(self, header=HeaderView((top, *self.header.fields), self.header.body_start))
 
     @cached_property
-    def addresses(self) -> dict[str, list[Text]]:
+    def addresses(self) -> dict[str, tuple[list[Text], frozenset[str]]]:
         """The address fields that conditions have read so far, by name, so that thousands of rules parse them once."""
         return {}
 
@@ -77,6 +77,22 @@ class Seen(NamedTuple):
     result: bool | None
     saw: Any
     is_temporary: bool = False
+
+
+_MOST_SHOWN = 20
+_LONGEST_SHOWN = 500
+
+
+def shown(values: Sequence[Any]) -> Any:
+    """Values for `saw`: one as itself, several as a list. A stranger's header of a megabyte is not repeated for every rule."""
+    if len(values) == 1:
+        return _cut(values[0])
+    listed = [_cut(value) for value in values[:_MOST_SHOWN]]
+    return listed if len(values) <= _MOST_SHOWN else [*listed, f"and {len(values) - _MOST_SHOWN} more"]
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:_LONGEST_SHOWN]}…" if isinstance(value, str) and len(value) > _LONGEST_SHOWN else value
 
 
 NOT_YET = Seen(None, "not known before DATA")

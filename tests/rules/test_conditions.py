@@ -368,3 +368,15 @@ def test_at_rcpt_what_was_not_sent_yet_is_unknown() -> None:
     }
     for name, (value, expected) in asked.items():
         assert compile_condition(condition(name, value), LISTS).test(facts, None).result is expected, name
+
+
+def test_long_header_is_not_repeated_in_the_trace() -> None:
+    crowd = ", ".join(f"u{n}@example.net" for n in range(10_000))
+    answer = seen(condition("to", string("equals", "u9999@example.net")), receipt(header=f"To: {crowd}\n"))
+    assert answer.result is True
+    assert len(answer.saw) == 21
+    assert answer.saw[-1] == "and 9980 more"
+    assert (
+        len(seen(condition("subject", string("contains", "x")), receipt(header=f"Subject: {'x' * 10_000}\n")).saw)
+        == 501
+    )

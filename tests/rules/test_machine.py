@@ -286,6 +286,7 @@ def test_compiled_book_is_kept_by_digest() -> None:
     assert compile_book(compiled.book) is not compile_book(book(rule("other", DISK)).book)
     assert compiled.postmaster_domain == "example.com"
     assert compiled.has_domains
+    assert book(domains=(".example.com", "b.example")).postmaster_domain == "b.example"
     assert book(domains=()).postmaster_domain is None
 
 
