@@ -43,18 +43,21 @@ def open_spool(
 def _open_database(path: Path, ballast: Ballast) -> sqlite3.Connection:
     """The database with its tables and without leases; a full disk gets the ballast's room once."""
     while True:
-        connection = None
         try:
-            connection = open_for_writing(path)
-            prepare(connection)
-            jobs.void_leases(connection)
-            return connection
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if not isinstance(error, sqlite3.Error):
-                raise
+            return _usable(path)
+        except sqlite3.Error as error:
             if not is_full(error):
                 raise Broken(f"the store failed: {error}") from error
             if not ballast.drop():
                 raise Full("the disk is full") from error
+
+
+def _usable(path: Path) -> sqlite3.Connection:
+    connection = open_for_writing(path)
+    try:
+        prepare(connection)
+        jobs.void_leases(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -11,7 +11,7 @@ from dataclasses import replace
 from mail.errors import Malformed
 from mail.outcome import Result
 from spool.ports import HistoryQuery, HistoryRow, LedgerRow, MessageState
-from spool.schema import micros, moment, storable
+from spool.schema import INDEXED_STATES, micros, moment, storable
 
 TRANSACTION_OUTCOMES = ("accepted", "refused", "deferred", "aborted")
 
@@ -101,10 +101,10 @@ def find(connection: sqlite3.Connection, query: HistoryQuery) -> list[tuple[Hist
 def _outcome_term(word: str) -> tuple[str, list[str]]:
     check_outcome(word)
     if word in TRANSACTION_OUTCOMES:
-        # Written out, because the partial index is used only where the planner sees which outcome is meant.
+        # Written out, because a partial index is used only where the planner sees that its own term holds.
         return (f"outcome = '{word}'" if word == "accepted" else f"outcome = '{word}' AND outcome <> 'accepted'"), []
     if word not in STEP_OUTCOMES:
-        return f"state = '{word}'", []
+        return f"state = '{word}'" + (f" AND state IN ({INDEXED_STATES})" if f"'{word}'" in INDEXED_STATES else ""), []
     actions, results = STEP_OUTCOMES[word]
     term = f"l.result IN ({', '.join('?' * len(results))})"
     if actions:

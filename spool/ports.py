@@ -259,7 +259,7 @@ class Load:
     """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of a unit in the writer's queue.
 
     `ready_jobs` are the ready jobs that have not failed yet (`last` is empty): retrying ones do not count. `cap_reached` is what
-    the last sweep found: bodies that may not be deleted fill the cap.
+    the last sweep found: bodies that may not be deleted fill the cap, or the disk is so full that every accept is `Full`.
     """
 
     ready_jobs: int

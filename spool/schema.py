@@ -23,7 +23,9 @@ WAL_PAGES = 1000  # between checkpoints; more does not save CPU, and each takes 
 _MILLION = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_TABLES = """
+INDEXED_STATES = "'retrying', 'dead', 'unhandled', 'suppressed', 'parked', 'rejected'"  # what few messages come to
+
+_TABLES = f"""
 CREATE TABLE history (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, session TEXT NOT NULL, client_ip TEXT NOT NULL,
     helo TEXT NOT NULL, mail_from TEXT, rcpt_to TEXT NOT NULL, phase TEXT NOT NULL, outcome TEXT NOT NULL, reply TEXT NOT NULL,
@@ -32,7 +34,7 @@ CREATE TABLE history (
 CREATE INDEX history_at ON history(at);
 CREATE INDEX history_refused ON history(outcome, at) WHERE outcome <> 'accepted';
 CREATE INDEX history_state ON history(state, at)
-    WHERE state IN ('retrying', 'dead', 'unhandled', 'suppressed', 'parked', 'rejected');
+    WHERE state IN ({INDEXED_STATES});
 
 CREATE TABLE content (
     seq INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, receipt BLOB NOT NULL, header BLOB, rest BLOB, octets INTEGER NOT NULL,

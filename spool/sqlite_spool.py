@@ -205,7 +205,7 @@ class SqliteSpool:
             oldest_wait_seconds=self._writer.oldest_wait_seconds,
             free_octets=self._room[1],
             total_octets=self._room[2],
-            cap_reached=self._sweeper.cap_reached,
+            cap_reached=self._sweeper.cap_reached or not self._ballast.is_held,
         )
 
     async def close(self) -> None:

@@ -107,6 +107,7 @@ async def test_on_a_full_disk_what_was_promised_is_worked_off_and_swept(disk):
         await spool.record(Recorded(message_id=job.message_id, job=JobChange(id=job.id), state=MessageState.DONE))
     with pytest.raises(Full):
         await spool.accept(accepted_of(76, 600))
+    assert spool.load().cap_reached
     swept = await spool.sweep(NOON + timedelta(days=2), Retention())
     assert swept.bodies == len(kept)
     assert await spool.accept(accepted_of(77, 200_000)) is not None

@@ -14,6 +14,7 @@ from spool_units import accepted_of as unit
 
 from mail.errors import Malformed, Permanent
 from mail.ids import message_id
+from spool import history, jobs, schema
 from spool.database import open_spool
 from spool.ports import (
     HistoryQuery,
@@ -239,8 +240,48 @@ class TestReader:
             await spool.close()
         reader = open_reader(tmp_path)
         await reader.find(HistoryQuery())
-        jobs = await reader.jobs(JobQuery())
-        assert {job.state for job in jobs} == {JobState.LEASED}
+        found = await reader.jobs(JobQuery())
+        assert {job.state for job in found} == {JobState.LEASED}
         assert (
             json.dumps(sorted(path.name for path in tmp_path.rglob("*.db"))) == '["spool.db", "spool.db", "spool.db"]'
         )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "index"),
+    [
+        (None, "history_at"),
+        ("accepted", "history_at"),
+        ("done", "history_at"),
+        ("stored", "history_at"),
+        ("refused", "history_refused"),
+        ("deferred", "history_refused"),
+        ("dead", "history_state"),
+        ("unhandled", "history_state"),
+        ("rejected", "history_state"),
+    ],
+)
+def test_find_reads_newest_first_from_an_index_and_sorts_nothing(outcome, index):
+    connection = sqlite3.connect(":memory:")
+    schema.prepare(connection)
+    said = []
+    connection.set_trace_callback(said.append)
+    history.find(connection, HistoryQuery(outcome=outcome))
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {said[-1]}")]
+    assert index in plan[0]
+    assert not [line for line in plan if "TEMP B-TREE" in line]
+    connection.close()
+
+
+def test_claiming_and_next_due_read_the_due_index():
+    connection = sqlite3.connect(":memory:")
+    schema.prepare(connection)
+    said = []
+    connection.set_trace_callback(said.append)
+    jobs.claim(connection, NOON, 5, frozenset({"x"}))
+    jobs.next_due(connection)
+    for statement in [each for each in said if "not_before" in each]:
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
+        assert "job_due" in plan
+        assert "TEMP B-TREE" not in plan
+    connection.close()
