@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from gatepost.cli.exits import USAGE
+from gatepost.cli.exits import FAILED, USAGE
 from gatepost.version import VERSION
+from mail.errors import Malformed, Permanent, Temporary
 
 # Command, its module in this package, and the sentence that `gatepost --help` shows.
 COMMANDS = {
@@ -66,4 +67,14 @@ def main(arguments: list[str] | None = None) -> None:
         # `gatepost find | head`: the reader has seen enough, which is no failure of ours.
         sys.stderr.close()
         sys.exit(0)
+    except (Temporary, Permanent, Malformed, OSError) as error:
+        # The world or what it gave us failed, and the text says how; `Misuse` and the rest are ours and end with a traceback.
+        raise SystemExit(_failed(str(error))) from None
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _failed(said: str) -> int:
+    from gatepost.cli.layout import visible  # noqa: PLC0415 - needed only when something failed
+
+    click.echo(f"{click.style('error:', fg='red')} {visible(said)}", err=True)
+    return FAILED
