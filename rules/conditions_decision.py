@@ -85,12 +85,10 @@ def _why(predicates: Sequence[Predicate], when_count: int, rows: Sequence[Sequen
 
 
 def _brief(saw: Any) -> str:
-    shown = saw if isinstance(saw, str) else json.dumps(saw, ensure_ascii=False)
-    return (
-        "saw " + (shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…")
-        if saw not in (None, "", [])
-        else "saw nothing"
-    )
+    if saw in (None, "", []):
+        return "saw nothing"
+    text = saw if isinstance(saw, str) else json.dumps(saw, ensure_ascii=False)
+    return "saw " + (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _traces(

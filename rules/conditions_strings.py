@@ -5,6 +5,7 @@ What is compared is text with keys. Addresses are equal by recipient syntax and 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mail.address import Mailbox, parse_domain, parse_mailbox
@@ -115,6 +116,7 @@ def domain_text(text: str) -> Text:
         return Text(text, ())
 
 
+@lru_cache(maxsize=4096)
 def mailbox_text(mailbox: Mailbox | None) -> Text:
     """An envelope address; the null reverse-path is the empty text."""
     return Text("", ("",)) if mailbox is None else Text(str(mailbox), mailbox_keys(mailbox))
