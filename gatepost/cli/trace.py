@@ -24,7 +24,6 @@ from gatepost.cli.layout import (
     word,
     wrapped,
 )
-from mail.verdict import VERDICTS, Verdicts
 
 MARKS = {True: ("✓", "green"), False: ("·", "bright_black"), None: ("?", "yellow")}
 TESTS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
@@ -90,25 +89,6 @@ def reply_text(reply: Mapping[str, Any]) -> str:
     colour = "green" if reply["code"] < 400 else "yellow" if reply["code"] < 500 else "red"
     codes = " ".join(str(part) for part in (reply["code"], reply.get("enhanced")) if part)
     return f"{click.style(codes, fg=colour, bold=True)} {visible(reply['text'])}"
-
-
-def verdict_objects(verdicts: Verdicts) -> dict[str, Any]:
-    """The verdicts as the JSON of replay and show has them."""
-    return {
-        name: {
-            "status": verdicts.status(name).value,
-            "results": [
-                {
-                    "method": result.method,
-                    "result": result.result,
-                    "reason": result.reason,
-                    "properties": dict(result.properties),
-                }
-                for result in verdicts.results(name)
-            ],
-        }
-        for name in VERDICTS
-    }
 
 
 def verdict_rows(verdicts: Mapping[str, Any]) -> list[str]:
@@ -266,7 +246,7 @@ def sentence(explanation: Explanation) -> str:
     if matched:
         parts.append(f"{len(matched)} of {plural(len(rules), 'rule')} matched: {addresses(matched)}.")
     else:
-        parts.append(f"None of {plural(len(rules), 'rule')} matched." if rules else "There are no rules.")
+        parts.append(f"None of {plural(len(rules), 'rule')} matched." if rules else "No rule was asked.")
     if unknown:
         parts.append(f"Cannot tell: {addresses(unknown)}.")
     counts = Counter(step["outcome"].replace("_", " ") for step in steps)

@@ -207,10 +207,10 @@ def test_a_refusal_says_so():
     assert sentence(changed(reply={**reply, "code": 451})).startswith("Deferred. ")
 
 
-def test_a_mail_that_no_rule_took_is_told_from_one_without_rules():
+def test_a_mail_that_no_rule_took_is_told_from_one_that_no_rule_saw():
     rules = [dict(rule, matched=False) for rule in EXPLANATION["rules"]]
     assert sentence(changed(rules=rules, steps=[])) == "Accepted. None of 4 rules matched. Nothing is done with it."
-    assert sentence(changed(rules=[], steps=[])) == "Accepted. There are no rules. Nothing is done with it."
+    assert sentence(changed(rules=[], steps=[])) == "Accepted. No rule was asked. Nothing is done with it."
 
 
 def test_the_null_sender_and_a_missing_client_are_named():
