@@ -84,7 +84,7 @@ class Talk:
         while (event := self.machine.next_event()) is not None:
             self.events.append(event)
             if type(event) is StartTls:
-                return
+                break
             self.machine.answer(self._answer(event))
         self.replies += self.machine.outgoing()
 

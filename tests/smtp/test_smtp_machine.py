@@ -339,9 +339,8 @@ TLS = replace(CONFIG, tls=object())  # the machine only asks whether there is on
 def test_starttls_forgets_everything_said_before() -> None:
     talk = Talk(TLS)
     assert "250-STARTTLS" in talk.say("EHLO c.test")
-    talk.machine.receive(b"STARTTLS\r\nMAIL FROM:<injected@b.test>\r\nRCPT TO:<x@y.test>\r\n")
-    talk.turn()
-    assert talk.machine.outgoing() == b"220 2.0.0 Ready to start TLS\r\n"
+    injected = b"STARTTLS\r\nMAIL FROM:<injected@b.test>\r\nRCPT TO:<x@y.test>\r\n"
+    assert talk.send(injected) == ["220 2.0.0 Ready to start TLS"]
     assert talk.events[-1] == StartTls()
     talk.machine.receive(b"EHLO injected.test\r\n")
     talk.machine.answer(None)
