@@ -153,7 +153,7 @@ def _names_us(value: bytes, authserv_id: str) -> bool:
     if found is not None and _REST_OF_ID.match(_skip_comments(rest)):
         return _folded_id(found) == authserv_id
     # Malformed: cut it if our id stands anywhere in it once everything that may hide it is gone.
-    return any(_bare(authserv_id) in _bare(seen) for seen in (text, decode_words(text)))
+    return any(_bare(authserv_id) in _bare(seen) for seen in (text, _without_comments(text), decode_words(text)))
 
 
 def _bare(text: str) -> str:
@@ -193,6 +193,17 @@ def _skip_comments(text: str) -> str:
             return text[position:]
         position += 1
     return ""
+
+
+def _without_comments(text: str) -> str:
+    kept: list[str] = []
+    depth = 0
+    for character in text:
+        depth += character == "("
+        if not depth:
+            kept.append(character)
+        depth -= character == ")" and depth > 0
+    return "".join(kept)
 
 
 def _folded_id(text: str) -> str:

@@ -9,6 +9,7 @@ verdict, as RFC 7489 §6.6.1 has it: a second From must not hide the first. If a
 author is still ambiguous: permerror.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from verdicts.dmarc_record import POLICIES, DmarcRecord, one_level_lower
 from verdicts.inquiry import Ask
 from verdicts.policy import Policy
 from verdicts.ports import Lookup
+
+_DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\Z")
 
 AUTHOR_DOMAINS = 4
 FROM_OCTETS = 32 * 1024
@@ -53,11 +56,18 @@ def author_domains(header: HeaderView) -> list[str]:
             domains.append("")
             continue
         for named in parse_address_list(field.text):
-            try:
-                domains.append(parse_domain(named.domain.removesuffix(".")))
-            except Malformed:
-                domains.append("")
+            domains.append(_author_domain(named.domain.removesuffix(".")))
     return list(dict.fromkeys(domains))
+
+
+def _author_domain(text: str) -> str:
+    if _DNS_NAME.match(text):
+        # Wider than RFC 5322 needs: a name with "_" has no host, but it can have a policy, and readers show it.
+        return text.lower()
+    try:
+        return parse_domain(text)
+    except Malformed:
+        return ""
 
 
 def discover(ask: Ask, domain: str, policy: Policy) -> Discovery:

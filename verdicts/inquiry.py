@@ -73,9 +73,9 @@ class Ask:
         if len(self.used.keys() | set(folded)) > self._limit:
             raise OverBudget(f"needs more than {self._limit} DNS queries")
         found = [self._inquiry.known(question) for question in folded]
-        missing = tuple(question for question, answer in zip(folded, found, strict=True) if answer is None)
+        missing = dict.fromkeys(question for question, answer in zip(folded, found, strict=True) if answer is None)
         if missing:
-            raise Need(questions=missing)
+            raise Need(questions=tuple(missing))
         answers = [answer for answer in found if answer is not None]
         for question, answer in zip(folded, answers, strict=True):
             self._use(question, answer)
