@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
-from typing import Any
+from typing import Any, cast
 
 from mail.errors import Temporary
 
@@ -91,8 +91,8 @@ class FunctionProcess:
 
     def _send(self, value: Mapping[str, Any]) -> None:
         body = json.dumps(value).encode("ascii")
-        pipe = self._transport.get_pipe_transport(0)
-        assert isinstance(pipe, asyncio.WriteTransport)
+        # Not asserted: uvloop's transports are of classes of their own.
+        pipe = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         pipe.write(_LENGTH.pack(len(body)) + body)
 
     @property
@@ -134,8 +134,7 @@ class _Frames(asyncio.SubprocessProtocol):
         self._reply: asyncio.Future[dict[str, Any]] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.SubprocessTransport, transport)
 
     def expect(self) -> "asyncio.Future[dict[str, Any]]":
         """The next frame. What came without being asked for is thrown away."""
