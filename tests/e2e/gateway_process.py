@@ -1,0 +1,199 @@
+"""The real program as a child process: started as a user would, watched through its output, ended by its own id only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smtp_wire import Wire
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SAMPLES = ROOT / "samples"
+START_SECONDS = 30.0
+PROGRAM = (sys.executable, "-m", "gatepost")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours without a setting of the person who runs the tests; the checkout is what is imported."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEPOST_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **more}
+
+
+def run_program(
+    *arguments: str | Path,
+    cwd: Path,
+    stdin: bytes | None = None,
+    timeout: float = 60,
+    wrapped: Sequence[str] = (),
+    **variables: str,
+) -> subprocess.CompletedProcess[bytes]:
+    """One command, to its end."""
+    return subprocess.run(
+        [*wrapped, *PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**variables),
+        input=stdin,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def until(condition: Callable[[], Any], what: str, *, seconds: float = 20.0, every: float = 0.02) -> Any:
+    """The first true value of `condition`; fails with `what` when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(every)
+    return value
+
+
+@dataclass(kw_only=True)
+class GatewayProcess:
+    """`gatepost serve` in a directory of its own; `options` go behind those that every test needs."""
+
+    directory: Path
+    rules: Path | None = None
+    dns: Path | None = None
+    config: Path | None = None
+    options: tuple[str, ...] = ()
+    listen: str = "127.0.0.1:0"
+    variables: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "var"
+
+    @property
+    def ready_file(self) -> Path:
+        return self.directory / "ready.json"
+
+    @property
+    def output(self) -> str:
+        """Everything that it has printed, since its first start."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.directory / "output").read_text(errors="replace")
+        return ""
+
+    @property
+    def command(self) -> list[str]:
+        given = {"--rules": self.rules, "--dns": self.dns, "--config": self.config}
+        named = [part for option, value in given.items() if value is not None for part in (option, str(value))]
+        fixed = ["--listen", self.listen, "--ready-file", str(self.ready_file), "--data", str(self.data)]
+        return [*PROGRAM, "serve", *fixed, *named, *self.options]
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        self.directory.mkdir(exist_ok=True)
+        self.ready_file.unlink(missing_ok=True)
+        with (self.directory / "output").open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.directory,
+                env=environment(**self.variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_ready(self) -> None:
+        process = self.running
+        until(lambda: self.ready_file.exists() or process.poll() is not None, "the ready file", seconds=START_SECONDS)
+        assert self.ready_file.exists(), f"it ended with {process.returncode}:\n{self.output}"
+
+    def start(self) -> GatewayProcess:
+        self.launch()
+        self.wait_ready()
+        # A restart must be found where its clients know it.
+        self.listen = json.loads(self.ready_file.read_text())["smtp"][0]
+        return self
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "not started"
+        return self.process
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def kill(self) -> None:
+        """kill -9, at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.running.send_signal(number)
+
+    def wait(self, seconds: float = 40) -> int:
+        """Its exit code."""
+        return self.running.wait(timeout=seconds)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    @property
+    def resident_octets(self) -> int:
+        pages = int(Path(f"/proc/{self.running.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    # --- what a user does with it
+
+    @contextlib.contextmanager
+    def connected(self, *, timeout: float = 30, hello: str = "client.example") -> Iterator[Wire]:
+        """A session behind EHLO."""
+        with Wire(self.address, timeout=timeout) as wire:
+            assert wire.reply().code == 220
+            assert wire.command(f"EHLO {hello}").code == 250
+            yield wire
+
+    def deliver(
+        self, raw: bytes, *, mail_from: str = "a@b.example", rcpt_to: Sequence[str], hello: str = "c.example"
+    ) -> str:
+        """Send one mail that must be taken; its id."""
+        with self.connected(hello=hello) as wire:
+            reply = wire.transaction(mail_from, rcpt_to, raw)
+        assert reply.code == 250, reply
+        return reply.text.split()[-1]
+
+    def cli(self, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
+        """A command about this gateway's state."""
+        named = ("--config", self.config) if self.config is not None else ()
+        return run_program(
+            arguments[0],
+            "--data",
+            self.data,
+            *named,
+            *arguments[1:],
+            cwd=self.directory,
+            timeout=timeout,
+            **self.variables,
+        )
+
+    def objects(self, *arguments: str | Path, timeout: float = 60) -> list[dict[str, Any]]:
+        """The lines of a command's --json, which must succeed."""
+        done = self.cli(*arguments, "--json", timeout=timeout)
+        assert done.returncode == 0, done.stderr.decode()
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def wait_done(self, *ids: str, seconds: float = 30) -> None:
+        done = self.cli("wait", *ids, "--timeout", f"{seconds:g}s", timeout=seconds + 30)
+        assert done.returncode == 0, done.stdout.decode()[-2000:] + done.stderr.decode()
+
+
+# The fixture `gateway`: makes one, started unless `start=False`, and ends it with the test.
+Start = Callable[..., GatewayProcess]
