@@ -19,6 +19,7 @@ COMMANDS = {
     "find": "Find messages and refused sessions: where is the mail from X to Y?",
     "show": "Show one message: its receipt, headers, bytes or one part.",
     "wait": "Wait until the actions of messages have ended.",
+    "rules": "List the versions of the rules, activate one, or go back to the one before.",
     "queue": "List, retry, cancel, park or release the jobs that are still to be done.",
 }
 
