@@ -71,7 +71,7 @@ class Attempts:
                 parameters=resolve(step.spec.parameters, self.environment),
                 now=self.clock(),
                 attempt=attempt,
-                in_session=loaded.message.state is MessageState.REJECTED,
+                in_session=loaded.state is MessageState.REJECTED,
                 bounce_always=loaded.book.book.bounce == "always",
             )
             return await self._action(step).run(context)

@@ -47,9 +47,9 @@ def main() -> None:
         # The host kills this process at the limit; this is for a host that died first.
         faulthandler.dump_traceback_later(call["timeout_seconds"] + _GRACE_SECONDS, exit=True, file=2)
         reply = _answer(call, path)
-        faulthandler.cancel_dump_traceback_later()
         if os.getpid() != process:
-            os._exit(0)
+            os._exit(0)  # before anything that waits for a thread, which no fork has
+        faulthandler.cancel_dump_traceback_later()
         _flush()
         loaded.update(_loaded_files(path, loaded))
         _write(replies, reply)

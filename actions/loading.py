@@ -13,7 +13,7 @@ from mail.receipt import Receipt, decode_receipt
 from rules.compiled import CompiledBook
 from rules.machine import Evaluation
 from rules.step import Step
-from spool.ports import Job, JobKind, LedgerRow, NotFound, Spool, StoredMessage
+from spool.ports import Job, JobKind, LedgerRow, MessageState, NotFound, Spool
 
 Books = Callable[[str], CompiledBook]
 
@@ -22,7 +22,7 @@ Books = Callable[[str], CompiledBook]
 class Loaded:
     """`evaluation` stands behind every outcome that the walk went on with. `rows` are the ledger's of this evaluation."""
 
-    message: StoredMessage
+    state: MessageState
     receipt: Receipt
     raw: bytes
     book: CompiledBook
@@ -31,6 +31,22 @@ class Loaded:
 
     def row(self, step: Step) -> LedgerRow | None:
         return next((row for row in self.rows if row.position == step.position), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fresh:
+    """A message that was accepted this moment, as the spool has it too: its first walk need not read it back."""
+
+    state: MessageState
+    receipt: Receipt
+    raw: bytes
+    book: CompiledBook
+
+    def loaded(self) -> Loaded:
+        evaluation = Evaluation.start(self.book, self.receipt)
+        return Loaded(
+            state=self.state, receipt=self.receipt, raw=self.raw, book=self.book, evaluation=evaluation, rows=()
+        )
 
 
 async def load(spool: Spool, books: Books, job: Job) -> Loaded:
@@ -45,7 +61,7 @@ async def load(spool: Spool, books: Books, job: Job) -> Loaded:
     book = books(message.rule_book if job.evaluation == message.evaluation else receipt.rule_set)
     start = Evaluation.start(book, receipt, evaluation=job.evaluation)
     return Loaded(
-        message=message,
+        state=message.state,
         receipt=receipt,
         raw=raw,
         book=book,

@@ -60,5 +60,5 @@ class Recorder:
             jobs = await self._spool.jobs(JobQuery(message_id=job.message_id))
             others = [other for other in jobs if other.id != job.id]
         results |= {row.position: row.result for row in unit.ledger}
-        was = loaded.message.state
+        was = loaded.state
         return state_after(results.values(), handled=evaluation.handled, others=others, was=was)

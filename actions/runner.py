@@ -15,7 +15,7 @@ from datetime import datetime
 from actions.attempts import Attempts
 from actions.destinations import Destinations
 from actions.drive import Drive
-from actions.loading import Books, load
+from actions.loading import Books, Fresh, load
 from actions.lone_step import run_step
 from actions.protocol import Action, Parked, Prepend
 from actions.recorder import Recorder
@@ -84,6 +84,7 @@ class Runner:
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._leased: deque[Job] = deque()  # ours and not begun: no slot is free, or its destination is full
+        self._fresh: dict[int, Fresh] = {}
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
         self._stopping = False
@@ -94,9 +95,14 @@ class Runner:
         """Jobs that were taken and are not begun."""
         return len(self._leased)
 
-    def take(self, job: Job) -> None:
-        """A job that was just accepted, leased already. After `drain` it is left to the next start."""
+    def take(self, job: Job, fresh: Fresh | None = None) -> None:
+        """A job that was just accepted, leased already. After `drain` it is left to the next start.
+
+        `fresh` spares reading the message back; with a long backlog it is let go, so that waiting jobs hold no bodies.
+        """
         self._quiet.clear()
+        if fresh is not None and len(self._leased) < self._tuning.in_flight:
+            self._fresh[job.id] = fresh
         self._leased.append(job)
         self._start_leased()
 
@@ -130,6 +136,7 @@ class Runner:
         self._stopping = True
         self._wake.set()
         self._leased.clear()
+        self._fresh.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_seconds)
         for task in self._tasks:
@@ -198,7 +205,8 @@ class Runner:
 
     async def _work(self, job: Job) -> None:
         try:
-            loaded = await load(self._spool, self._books, job)
+            fresh = self._fresh.pop(job.id, None)
+            loaded = fresh.loaded() if fresh is not None else await load(self._spool, self._books, job)
             if job.kind is JobKind.WALK:
                 await Walk(self._drive, job, loaded).run()
             else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from actions.loading import Fresh
 from actions.runner import Runner, Tuning
 from actions.table import make_actions
 from gatepost import wire
@@ -24,10 +25,12 @@ from gatepost.settings import Settings
 from inbound.backend import InboundBackend
 from inbound.event import Event
 from inbound.ports import Services
+from mail.receipt import Receipt
+from rules.compiled import CompiledBook
 from smtp.listener import Listener, listen
 from spool.control import serve_control
 from spool.database import open_spool
-from spool.ports import Retention, Spool
+from spool.ports import Accepted, Job, Retention, Spool
 from verdicts.auth_results import forged_spans
 from verdicts.ports import Resolver
 
@@ -94,6 +97,15 @@ def _operator(spool: Spool, library: Library, runner: Runner) -> Callable[[dict[
     return handle
 
 
+def _handing_to(runner: Runner) -> Callable[[Job, Accepted, Receipt, CompiledBook], None]:
+    """An accepted message goes to the runner as it is in memory, which spares reading it back from the spool."""
+
+    def hand_over(job: Job, unit: Accepted, receipt: Receipt, book: CompiledBook) -> None:
+        runner.take(job, Fresh(state=unit.state, receipt=receipt, raw=unit.raw, book=book))
+
+    return hand_over
+
+
 def _services(
     settings: Settings,
     resolver: Resolver,
@@ -107,7 +119,7 @@ def _services(
         judge=wire.judge_of(settings, resolver),
         forged_spans=partial(forged_spans, authserv_id=settings.verdicts_authserv_id),
         spool=spool,
-        on_accept=runner.take,
+        on_accept=_handing_to(runner),
         clock=wire.now,
         entropy=secrets.token_bytes,
         on_event=on_event,

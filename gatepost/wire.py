@@ -11,6 +11,7 @@ from pathlib import Path
 
 from actions.function_host import FunctionHost, FunctionSettings
 from actions.object_store import ObjectStore
+from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
 from gatepost.http_client import AiohttpClient
@@ -70,8 +71,9 @@ def prepend_of(settings: Settings) -> Prepend:
 
     def prepend(receipt: Receipt, step: Step) -> bytes:
         results = authentication_results(receipt, authserv_id=authserv_id, style=style)
+        added = ((name, resolve({name: value}, os.environ)[name]) for name, value in step.added)
         return prepended_fields(
-            receipt, hostname=hostname, authentication_results=results, scanned=step.scanned, added=step.added
+            receipt, hostname=hostname, authentication_results=results, scanned=step.scanned, added=added
         )
 
     return prepend

@@ -148,7 +148,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
         log.error("session %s: the spool failed: %s", delivery.session, error)
         return TRY_AGAIN
     if job is not None:
-        services.on_accept(job)
+        services.on_accept(job, unit, receipt, delivery.book)
     services.on_event(event_of(unit.history, reply, receipt=receipt, book=delivery.book))
     return reply
 

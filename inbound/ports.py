@@ -10,8 +10,9 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.headers import HeaderView
 from mail.message import Message, Span
+from mail.receipt import Receipt
 from rules.compiled import CompiledBook, Needs
-from spool.ports import Job, Spool
+from spool.ports import Accepted, Job, Spool
 from verdicts.judge import Judgement
 
 
@@ -56,14 +57,15 @@ class Services:
     """All that an inbound session uses.
 
     `book` gives the active rule book, compiled; `forged_spans` the fields to cut; `on_accept` gets each leased first job after its
-    commit; `clock` gives aware UTC; `entropy` so many random bytes; `look_up` asks DNS about an address (None: it is not asked).
+    commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `look_up` asks DNS about an
+    address (None: it is not asked).
     """
 
     book: Callable[[], CompiledBook]
     judge: Judge
     forged_spans: Callable[[HeaderView], tuple[Span, ...]]
     spool: Spool
-    on_accept: Callable[[Job], None]
+    on_accept: Callable[[Job, Accepted, Receipt, CompiledBook], None]
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     on_event: Callable[[Event], None] = _ignore

@@ -1,6 +1,5 @@
 """`gatepost serve`: run the gateway until SIGINT or SIGTERM."""
 
-import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path

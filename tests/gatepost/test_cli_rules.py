@@ -40,8 +40,7 @@ def data(tmp_path):
 
 
 def run(data, *arguments):
-    result = CliRunner().invoke(command, [*arguments, "--data", str(data)])
-    return result
+    return CliRunner().invoke(command, [*arguments, "--data", str(data)])
 
 
 def listed(data):

@@ -64,7 +64,7 @@ class Rig:
             judge=self._judge,
             forged_spans=lambda header: forged_spans(header, "mx.example.com"),
             spool=self.spool,
-            on_accept=self.jobs.append,
+            on_accept=lambda job, *_: self.jobs.append(job),
             on_event=self.events.append,
             clock=lambda: NOW,
             entropy=lambda octets: next(counter).to_bytes(octets, "big"),
