@@ -70,12 +70,17 @@ def dies(event, context):
     os._exit(7)
 
 def dies_with_a_child_on_the_pipes(event, context):
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         time.sleep(600)
+    with open(os.path.join(os.path.dirname(__file__), "child"), "w") as file:
+        file.write(str(child))
     os._exit(7)
 
 def forks(event, context):
-    os.fork()
+    child = os.fork()
+    if child:
+        print(child)
     return {"disposition": "STOP_RULE"}
 
 def prints(event, context):
@@ -138,6 +143,14 @@ async def invoked(
 def is_running(process: int) -> bool:
     status = Path(f"/proc/{process}/status")
     return status.exists() and "State:\tZ" not in status.read_text()
+
+
+async def ended(process: int) -> None:
+    for _ in range(200):
+        if not is_running(process):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the process still runs")
 
 
 async def test_function_gets_the_event_the_context_and_the_message(host: Host) -> None:
@@ -292,11 +305,7 @@ async def test_function_that_hangs_is_killed_with_its_children(host: Host, tmp_p
     with pytest.raises(Temporary, match=r"longer than 0\.5 s and was killed"):
         await invoked(action, "leaves_a_child_that_hangs")
     child = int((tmp_path / "functions" / "child").read_text())
-    for _ in range(100):
-        if not is_running(child):
-            break
-        await asyncio.sleep(0.01)
-    assert not is_running(child)
+    await ended(child)
     with pytest.raises(Temporary, match="it printed last: waiting"):
         await invoked(action, "hangs")
     assert (await invoked(action, "stops")).control is Control.STOP_RULE_SET
@@ -307,6 +316,19 @@ async def test_odd_but_harmless_function_still_answers(host: Host, name: str) ->
     action = host()
     for _ in range(2):
         assert (await invoked(action, name)).control is Control.STOP_RULE
+
+
+async def test_fork_that_comes_back_from_the_function_ends_in_silence(host: Host) -> None:
+    action = host()
+    outcome = await invoked(action, "forks")
+    await ended(int(outcome.data["output"].split()[0]))
+    assert (await invoked(action, "stops")).control is Control.STOP_RULE_SET
+
+
+async def test_what_a_function_leaves_behind_dies_with_its_process(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(Temporary, match=r"ended its process \(exit status 7\)"):
+        await invoked(host(), "dies_with_a_child_on_the_pipes")
+    await ended(int((tmp_path / "functions" / "child").read_text()))
 
 
 async def test_output_is_cut(tmp_path: Path, host: Host) -> None:

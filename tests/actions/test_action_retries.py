@@ -210,3 +210,52 @@ async def test_on_failure_stop_ends_the_walk_and_a_redrive_goes_on_from_there(ma
     assert await house.results() == ["done", "done", "done"]
     assert await house.jobs() == []
     assert await house.state() is MessageState.DONE
+
+
+async def test_redriven_step_that_once_held_the_walk_may_fail_and_be_tried_again(make: Make) -> None:
+    asked = Told(dead("no such function"), failed("raised"), DONE)
+    house = make(rule("a", function("RequestResponse"), disk()), function=asked)
+    await house.deliver()
+    (job,) = await house.jobs()
+    await house.spool.change_jobs([job.id], JobState.READY, house.clock.now)
+    await house.pass_time(0)
+    assert await house.results() == ["retrying", "done"]
+    await house.pass_time(3600)
+    assert await house.results() == ["done", "done"]
+    assert await house.jobs() == []
+
+
+async def test_message_is_done_when_the_last_of_several_lone_steps_is(make: Make) -> None:
+    house = make(rule("a", webhook(), disk()), webhook=Told(failed(), DONE), disk=Told(failed(), failed(), DONE))
+    await house.deliver()
+    await house.pass_time(2)
+    assert await house.results() == ["done", "retrying"]
+    assert await house.state() is MessageState.RETRYING
+    await house.pass_time(6)
+    assert await house.results() == ["done", "done"]
+    assert await house.state() is MessageState.DONE
+
+
+async def test_step_that_went_apart_is_recorded_while_its_walk_is_held(make: Make) -> None:
+    slow, recorded = asyncio.Event(), asyncio.Event()
+
+    async def wait(context: Context) -> Outcome:
+        await slow.wait()
+        return DONE
+
+    async def hold(context: Context) -> Outcome:
+        slow.set()
+        await recorded.wait()
+        return DONE
+
+    house = make(
+        rule("a", webhook(), function("RequestResponse")), webhook=Told(wait), function=Told(hold), tuning=quick()
+    )
+    house.runner.take(await house.accept())
+    await slow.wait()
+    while not (rows := await house.ledger()) or rows[0].result is not Result.DONE:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    recorded.set()
+    await house.runner.idle()
+    assert await house.results() == ["done", "done"]
+    assert await house.state() is MessageState.DONE
