@@ -11,7 +11,7 @@ from inbound.trail import Refusal, Teller, Trail, endings
 from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
-from mail.reply import NEED_MAIL, SENDER_OK, Reply
+from mail.reply import NEED_MAIL, SENDER_OK, TRY_AGAIN, Reply
 
 log = logging.getLogger("gatepost.inbound")
 
@@ -82,7 +82,13 @@ class InboundSession:
         delivery = Delivery(
             session=self._id, number=self._rows, book=trail.book, client=client, dnsbl=dnsbl, envelope=envelope, raw=raw
         )
-        reply = await take(delivery, self._services)
+        try:
+            reply = await take(delivery, self._services)
+        except Exception as error:
+            # The client is told nothing (the server answers 451), whoever asks the history why.
+            trail.ending = Refusal("data", TRY_AGAIN, detail=f"{type(error).__name__}: {error}")
+            await self._tell(trail, with_message=False)
+            raise
         await self._tell(trail, with_message=True)
         return reply
 

@@ -16,11 +16,12 @@ SHOWN_RECIPIENTS = 1000
 
 @dataclass(slots=True)
 class Refusal:
-    """The last refusal of a phase, and what refused."""
+    """The last refusal of a phase, and what refused; `detail` is for the operator only."""
 
     phase: str
     reply: Reply
     by: str = ""
+    detail: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class Teller:
             outcome=outcome_of(refusal),
             reply=str(refusal.reply) if refusal else "",
             by=refusal.by if refusal else "",
+            detail=refusal.detail if refusal else "",
         )
 
 

@@ -2,6 +2,9 @@
 
 The server owns syntax, order and limits; the backend owns meaning. A method answers a `Reply` and raises nothing that is
 expected; whatever it raises becomes 451 4.3.0 without detail. The server calls one method at a time per session.
+
+Every method but `data` is started outside of a task, because most answers need no waiting and a task each would cost more than
+the answer: what needs `asyncio.timeout` or a task group makes a task of its own. `data` runs in a task that nobody cancels.
 """
 
 from typing import Protocol
@@ -19,7 +22,7 @@ class Session(Protocol):
         """After the connection (and its PROXY header) is known; None greets, a Reply refuses and closes."""
 
     async def hello(self, client: Client) -> Reply | None:
-        """After EHLO, HELO, STARTTLS or XCLIENT changed what is known of the client; None accepts."""
+        """After EHLO, HELO or XCLIENT changed what is known of the client (EHLO follows STARTTLS again); None accepts."""
 
     async def mail(self, reverse_path: Mailbox | None, declared_size: int | None, *, smtputf8: bool) -> Reply: ...
 

@@ -176,7 +176,8 @@ class Driver(asyncio.Protocol):
         """Whether the event was answered at once. Most are, and a task for each would cost more than the answer."""
         if type(event) is StartTls:
             self._owner.keep(self._secure())
-            self.transport.pause_reading()
+            if self.transport is not None:
+                self.transport.pause_reading()
             return False
         if type(event) is Close:
             self._hang_up(event)
@@ -228,18 +229,22 @@ class Driver(asyncio.Protocol):
                 server_side=True,
                 ssl_handshake_timeout=config.timeouts.tls,
             )
-        except OSError as error:  # ssl.SSLError and TimeoutError are among them
+        except Exception as error:  # the client may be gone, lie or be slow; whatever it was, TLS does not stand
             log.info("connection %d: TLS failed: %s", self.number, type(error).__name__)
-            plain.abort()
+            if plain is not None:
+                plain.abort()
             transport = None
         deciphered, self._deciphered = self._deciphered, None
         self._machine.answer(None)
         if transport is None:
-            self._machine.lost()
-        else:
-            self.transport = transport
-            self._machine.secured(_tls(transport.get_extra_info("ssl_object")))
-            self._machine.receive(b"".join(deciphered))
+            self._is_busy = False
+            self.connection_lost(
+                None
+            )  # uvloop does not always say so after a failed handshake; to hear it twice is harmless
+            return
+        self.transport = transport
+        self._machine.secured(_tls(transport.get_extra_info("ssl_object")))
+        self._machine.receive(b"".join(deciphered))
         self.turn()
 
     def _hang_up(self, event: Close) -> None:

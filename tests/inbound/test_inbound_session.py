@@ -247,6 +247,21 @@ async def test_a_full_or_broken_store_never_promises() -> None:
     assert rig.jobs == []
 
 
+async def test_what_nobody_foresaw_is_in_the_history_and_not_in_the_reply() -> None:
+    rig = Rig(book(TOUR))
+
+    def broken(header: object) -> tuple[()]:
+        raise RuntimeError("db password=secret")
+
+    rig.services = replace(rig.services, forged_spans=broken)
+    with pytest.raises(RuntimeError):
+        await rig.send("support@example.com")
+    (row,) = await rig.history()
+    assert (row.phase, row.outcome, row.rcpt_to) == ("data", "deferred", ("support@example.com",))
+    assert row.detail == "RuntimeError: db password=secret"
+    assert "secret" not in row.reply
+
+
 LOAD = Load(
     ready_jobs=0,
     leased_jobs=0,

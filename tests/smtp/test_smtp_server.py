@@ -159,6 +159,23 @@ def test_a_failed_tls_handshake_ends_the_connection_only(run: Callable[[Test], N
     run(test)
 
 
+def test_a_client_that_leaves_at_starttls_leaves_nothing_behind(run: Callable[[Test], None], tmp_path: Path) -> None:
+    async def test() -> None:
+        session = Recording()
+        config = replace(CONFIG, tls=server_context(self_signed(tmp_path, "mx.test", NOW)))
+        async with serving(session, config) as (listener, host, port):
+            for _ in range(5):
+                session.log.clear()
+                _, writer = await asyncio.open_connection(host, port)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.write(b"EHLO c.test\r\nSTARTTLS\r\n")
+                writer.transport.abort()
+                await until(lambda: ("close",) in session.log)
+            await until(lambda: not listener.connections)
+
+    run(test)
+
+
 @pytest.mark.parametrize("through_proxy", [False, True])
 def test_implicit_tls_stands_before_the_banner_and_is_known(
     run: Callable[[Test], None], tmp_path: Path, through_proxy: bool
