@@ -55,7 +55,21 @@ def main() -> None:
         _write(replies, reply)
 
 
+def _close_inherited() -> None:
+    """Every descriptor but the three pipes: uvloop, for one, starts processes with all that are inheritable."""
+    try:
+        found = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        found = list(range(os.sysconf("SC_OPEN_MAX")))
+    for descriptor in found:
+        if descriptor > 2:
+            # The listing's own descriptor is gone by now.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
 def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    _close_inherited()
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
     null = os.open(os.devnull, os.O_RDONLY)

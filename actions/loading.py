@@ -13,7 +13,7 @@ from mail.receipt import Receipt, decode_receipt
 from rules.compiled import CompiledBook
 from rules.machine import Evaluation
 from rules.step import Step
-from spool.ports import Job, JobKind, LedgerRow, MessageState, NotFound, Spool
+from spool.ports import Job, JobKind, LedgerRow, MessageState, NotFound, Spool, StoredMessage
 
 Books = Callable[[str], CompiledBook]
 
@@ -49,14 +49,26 @@ class Fresh:
         )
 
 
-async def load(spool: Spool, books: Books, job: Job) -> Loaded:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is known of a stored message before its body is read."""
+
+    message: StoredMessage
+    receipt: Receipt
+
+
+async def find(spool: Spool, job: Job) -> Found:
     """Raises `NotFound` when retention has removed the message."""
     message = await spool.message(job.message_id)
     if message.header is None or not message.has_body:
         raise NotFound("the message's bytes are no longer kept")
+    return Found(message=message, receipt=decode_receipt(message.receipt, message.header, message.answers))
+
+
+async def load(spool: Spool, books: Books, job: Job, found: Found) -> Loaded:
+    message, receipt = found.message, found.receipt
     raw = await spool.body(job.message_id)
     rows = of_evaluation(await spool.ledger(job.message_id), job.evaluation)
-    receipt = decode_receipt(message.receipt, message.header, message.answers)
     # Only the newest evaluation's book stands in the message; the first one's is the one that the receipt was pinned to.
     book = books(message.rule_book if job.evaluation == message.evaluation else receipt.rule_set)
     start = Evaluation.start(book, receipt, evaluation=job.evaluation)

@@ -15,8 +15,9 @@ from datetime import datetime
 from actions.attempts import Attempts
 from actions.destinations import Destinations
 from actions.drive import Drive
-from actions.loading import Books, Fresh, load
+from actions.loading import Books, Fresh, Loaded, find, load
 from actions.lone_step import run_step
+from actions.octets import OctetBudget
 from actions.protocol import Action, Parked, Prepend
 from actions.recorder import Recorder
 from actions.retry import Schedule
@@ -27,6 +28,7 @@ log = logging.getLogger("gatepost.actions")
 _BLOCKED_RECHECK_SECONDS = 1.0
 _HELD_RECHECK_SECONDS = 0.05
 _JUST_DUE_SECONDS = 0.005
+_FRESH_OCTETS = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class Tuning:
     """
 
     in_flight: int = 64
+    octets_in_flight: int = 128 * 2**20
     per_destination: int = 16
     patience_seconds: float = 2.0
     full_wait_seconds: float = 1.0
@@ -82,6 +85,7 @@ class Runner:
             stopping=self._is_stopping,
             patience_seconds=tuning.patience_seconds,
         )
+        self._octets = OctetBudget(tuning.octets_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._leased: deque[Job] = deque()  # ours and not begun: no slot is free, or its destination is full
         self._fresh: dict[int, Fresh] = {}
@@ -98,10 +102,10 @@ class Runner:
     def take(self, job: Job, fresh: Fresh | None = None) -> None:
         """A job that was just accepted, leased already. After `drain` it is left to the next start.
 
-        `fresh` spares reading the message back; with a long backlog it is let go, so that waiting jobs hold no bodies.
+        `fresh` spares reading the message back; a large one, or one behind a backlog, is let go: waiting jobs hold no bodies.
         """
         self._quiet.clear()
-        if fresh is not None and len(self._leased) < self._tuning.in_flight:
+        if fresh is not None and len(fresh.raw) <= _FRESH_OCTETS and len(self._leased) < self._tuning.in_flight:
             self._fresh[job.id] = fresh
         self._leased.append(job)
         self._start_leased()
@@ -206,16 +210,23 @@ class Runner:
     async def _work(self, job: Job) -> None:
         try:
             fresh = self._fresh.pop(job.id, None)
-            loaded = fresh.loaded() if fresh is not None else await load(self._spool, self._books, job)
-            if job.kind is JobKind.WALK:
-                await Walk(self._drive, job, loaded).run()
-            else:
-                await run_step(self._drive, job, loaded)
+            if fresh is not None:
+                await self._drive_on(job, fresh.loaded())
+                return
+            found = await find(self._spool, job)
+            async with self._octets.hold(found.receipt.size):
+                await self._drive_on(job, await load(self._spool, self._books, job, found))
         except Broken as error:
             self._broken = error
         except Exception as error:
             if not (self._stopping and isinstance(error, Full)):
                 await self._park(job, error)
+
+    async def _drive_on(self, job: Job, loaded: Loaded) -> None:
+        if job.kind is JobKind.WALK:
+            await Walk(self._drive, job, loaded).run()
+        else:
+            await run_step(self._drive, job, loaded)
 
     async def _park(self, job: Job, error: Exception) -> None:
         """Keep the job until an operator releases it."""

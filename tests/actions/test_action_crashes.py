@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from acting import (
     BOUNCE,
     ID,
     NOW,
+    RAW,
     STOP,
     Make,
     Told,
@@ -20,17 +22,19 @@ from acting import (
     failed,
     function,
     quick,
+    receipt_of,
     reopen,
     rule,
     until,
     webhook,
 )
 
+from actions.loading import Fresh
 from actions.protocol import Context, Parked
 from mail.errors import Malformed, Permanent, Temporary
 from mail.ids import message_id
 from mail.outcome import DONE, Outcome, Result
-from spool.ports import Full, JobKind, JobState, MessageState, Recorded
+from spool.ports import Broken, Full, JobKind, JobState, MessageState, Recorded
 
 
 @pytest.mark.parametrize(
@@ -250,3 +254,67 @@ async def test_ledger_that_does_not_fit_the_rule_set_parks_instead_of_guessing(m
     (job,) = await house.jobs()
     assert job.state is JobState.PARKED
     assert job.last.startswith("Misuse: the ledger's step a/0")
+
+
+async def test_large_messages_wait_until_there_is_memory_for_them(make: Make) -> None:
+    let_go, most, now = asyncio.Event(), 0, 0
+
+    async def count(context: Context) -> Outcome:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await let_go.wait()
+        now -= 1
+        return DONE
+
+    asked = Told(count)
+    house = make(rule("a", function("RequestResponse")), function=asked, tuning=quick(octets_in_flight=2 * len(RAW)))
+    for number in range(5):
+        raw = RAW if number else RAW * 10  # larger than the whole budget, and taken all the same
+        house.runner.take(await house.accept(raw, identifier=message_id(NOW, 0, bytes(16) + bytes((number,)))))
+    await until(lambda: now == 1)
+    let_go.set()
+    await house.runner.idle()
+    assert len(asked.seen) == 5
+    assert most <= 2
+
+
+async def test_broken_spool_ends_the_runner(make: Make) -> None:
+    house = make(rule("a", disk()))
+
+    async def fail(unit: Recorded) -> None:
+        raise Broken("I/O error")
+
+    house.spool.record = fail  # type: ignore[method-assign]
+    house.runner.take(await house.accept())
+    assert house.running is not None
+    with pytest.raises(Broken):
+        await house.running
+    house.running = None
+
+
+async def test_job_whose_message_is_gone_disturbs_no_other(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    stored = Told()
+    house = make(rule("a", disk()), disk=stored)
+    job = await house.accept()
+    house.runner.take(replace(job, message_id=message_id(NOW, 0, bytes(17))))
+    house.runner.take(job)
+    await house.runner.idle()
+    assert len(stored.seen) == 1
+    assert "has no message any more" in caplog.text
+
+
+async def test_fresh_message_is_walked_without_being_read_back(make: Make) -> None:
+    stored = Told()
+    house = make(rule("a", disk()), disk=stored)
+
+    async def refuse(message_id: str) -> bytes:
+        raise AssertionError("it was read back")
+
+    job = await house.accept()
+    house.spool.body = refuse  # type: ignore[method-assign]
+    receipt = receipt_of(RAW)
+    house.runner.take(job, Fresh(state=MessageState.ACTIVE, receipt=receipt, raw=RAW, book=house.book))
+    await house.runner.idle()
+    assert stored.keys == [f"{ID}/0/a/0"]
+    assert await house.state() is MessageState.DONE

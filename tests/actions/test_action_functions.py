@@ -116,6 +116,14 @@ def counts(event, context):
 """
 
 
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Both loops: uvloop's transports are of classes of their own."""
+    if request.param == "asyncio":
+        return asyncio.DefaultEventLoopPolicy()
+    return pytest.importorskip("uvloop").EventLoopPolicy()
+
+
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     hosts: list[FunctionHost] = []
