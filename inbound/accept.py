@@ -13,6 +13,7 @@ from datetime import datetime
 
 from inbound.admission import complete
 from inbound.event import Event
+from inbound.limits import header_refusal
 from inbound.ports import Judge, Services
 from mail.address import Mailbox
 from mail.client import Client
@@ -80,9 +81,12 @@ class Examined:
 async def take(delivery: Delivery, services: Services) -> Reply:
     """The reply to the end of DATA. When it is positive, the message is durable and its first job is with `on_accept`."""
     now = services.clock()
-    message = Message.of(delivery.raw)
     envelope = _completed(delivery, services.settings.hostname)
-    row = _row(delivery, envelope, message, now)
+    too_big = header_refusal(delivery.raw, services.settings)
+    message = Message.of(b"" if too_big else delivery.raw)
+    row = replace(_row(delivery, envelope, message, now), size=len(delivery.raw))
+    if too_big is not None:
+        return await _turned_away(row, too_big, services)
     if len(message.header.all("Received")) > services.settings.most_received_fields:
         return await _turned_away(row, LOOP_DETECTED, services)
     client = _with_protocol(delivery.client, envelope)

@@ -45,6 +45,8 @@ class InboundSettings:
     reserve_fraction: float = 0.05
     reserve_octets: int = 2**30
     most_received_fields: int = 100  # RFC 5321 §6.3
+    most_header_octets: int = 2**20
+    most_header_lines: int = 20_000
     wait_for_names_seconds: float = 2.0
 
 

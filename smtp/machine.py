@@ -11,7 +11,6 @@ driver must act: it returns that `Event`, and goes on only after `answer`. Repli
 another. A reader returns False when it needs more octets. The transaction is one object that is replaced, never cleared.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -56,7 +55,7 @@ class Machine:
         self._input = b""
         self._at = 0
         self._outgoing: list[bytes] = []
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._asked: Event | None = None
         self._is_over = False
         self._is_deaf = False
@@ -92,7 +91,7 @@ class Machine:
             if not self._input_ended:
                 return None
             self.finish()
-        self._asked = self._events.popleft()
+        self._asked = self._events.pop(0)
         return self._asked
 
     def answer(self, reply: Reply | None) -> None:
@@ -115,7 +114,7 @@ class Machine:
                 pass  # Reset, Refused, StartTls and Close have no answer
         if self._is_over and self.transaction.is_open:
             self.transaction = Transaction()  # MAIL was accepted after the client had gone
-            self._events.appendleft(Reset())
+            self._events.insert(0, Reset())
 
     def outgoing(self) -> bytes:
         """The replies since the last call, to be written at once."""

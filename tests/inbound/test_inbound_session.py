@@ -212,6 +212,25 @@ async def test_a_loop_is_found_by_its_received_fields() -> None:
     assert len(rig.judged) == 1
 
 
+@pytest.mark.parametrize(
+    ("head", "is_refused"),
+    [
+        (b"a:\r\n" * 20_000, False),
+        (b"a:\r\n" * 20_001, True),
+        (b"a:" + b"x" * (2**20 - 2) + b"\r\n", False),
+        (b"a:" + b"x" * (2**20 - 1) + b"\r\n", True),
+        (b"a:\r\n" * 10_000_000, True),
+    ],
+)
+async def test_a_giant_header_is_refused_before_it_is_parsed(head: bytes, is_refused: bool) -> None:
+    rig = Rig(book(TOUR))
+    reply = (await rig.send("support@example.com", raw=head + b"\r\nText\r\n"))[-1]
+    assert (str(reply) == "552 5.3.4 Header section too big") == is_refused
+    (row,) = await rig.history()
+    assert row.size == len(head) + 8
+    assert row.phase == ("data" if is_refused else "accepted")
+
+
 async def test_forged_fields_are_cut_from_what_rules_see_and_kept_in_the_spool() -> None:
     rig = Rig(book(TOUR))
     forged = b"X-SES-Virus-Verdict: PASS\r\n"
