@@ -19,19 +19,28 @@ class Destinations:
         return frozenset(name for name, count in self._busy.items() if count >= self._limit)
 
     def try_enter(self, name: str) -> bool:
-        if not name:
-            return True
-        if self._busy.get(name, 0) >= self._limit:
+        if name and self._busy.get(name, 0) >= self._limit:
             return False
-        self._busy[name] = self._busy.get(name, 0) + 1
+        self._take(name)
         return True
 
-    async def enter(self, name: str) -> None:
-        """Wait for a place; first come, first served."""
-        while not self.try_enter(name):
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.setdefault(name, deque()).append(waiter)
-            await waiter
+    async def enter(self, name: str, patience_seconds: float) -> None:
+        """Wait for a place, first come, first served; after `patience_seconds` take one beyond the limit.
+
+        Whoever waits here holds a message in memory that those with a place may be waiting to load: not for ever.
+        """
+        try:
+            async with asyncio.timeout(patience_seconds):
+                while not self.try_enter(name):
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiters.setdefault(name, deque()).append(waiter)
+                    await waiter
+        except TimeoutError:
+            self._take(name)
+
+    def _take(self, name: str) -> None:
+        if name:
+            self._busy[name] = self._busy.get(name, 0) + 1
 
     def leave(self, name: str) -> None:
         if not name:

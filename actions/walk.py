@@ -72,7 +72,7 @@ class Walk:
         attempts = self._drive.attempts
         destination = attempts.destination(step)
         if step.holds:
-            await attempts.destinations.enter(destination)
+            await attempts.destinations.enter(destination, self._drive.patience_seconds)
         elif not attempts.destinations.try_enter(destination):
             return Outcome(result=Result.RETRYING, detail=f"waiting: {destination} is busy")
         task = attempts.start(self._loaded, step, attempt, destination)

@@ -318,3 +318,13 @@ async def test_fresh_message_is_walked_without_being_read_back(make: Make) -> No
     await house.runner.idle()
     assert stored.keys == [f"{ID}/0/a/0"]
     assert await house.state() is MessageState.DONE
+
+
+async def test_held_walk_takes_a_place_in_the_end_though_its_destination_stays_full(make: Make) -> None:
+    """It has the memory that whoever has the place may be waiting for: neither may wait for ever."""
+    bounced = Told(destination="relay:25")
+    house = make(rule("a", BOUNCE), bounce=bounced, tuning=quick(per_destination=1))
+    house.runner._destinations.try_enter("relay:25")
+    await house.deliver()
+    assert bounced.keys == [f"{ID}/0/a/0"]
+    assert house.runner._destinations.full == {"relay:25"}

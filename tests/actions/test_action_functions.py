@@ -16,6 +16,7 @@ from acting import ID, RAW, context_of
 from actions.function_host import Call, FunctionHost, FunctionSettings
 from actions.function_process import OUTPUT_OCTETS
 from actions.invoke_function import InvokeFunction, disposition
+from mail.crlf import wire_bytes
 from mail.errors import Permanent, Temporary
 from mail.outcome import Control, Outcome, Result
 
@@ -392,3 +393,19 @@ async def test_cancelled_call_kills_its_process_and_frees_its_turn(host: Host) -
     with pytest.raises(asyncio.CancelledError):
         await call
     assert (await invoked(action, "stops")).control is Control.STOP_RULE_SET
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "printed"), [("invoices", "invoice", '"octets"'), ("loops", "personal", "")]
+)
+async def test_sample_functions_run_in_the_host(name: str, message: str, printed: str) -> None:
+    samples = Path(OURS) / "samples"
+    functions = FunctionHost(FunctionSettings(path=(samples / "functions",), processes=1))
+    raw = wire_bytes((samples / "messages" / f"{message}.eml").read_bytes())[0]
+    parameters = {"function_arn": f"python:{name}:handler", "invocation_type": "RequestResponse"}
+    try:
+        outcome = await InvokeFunction(functions).run(context_of("lambda", parameters, raw=raw))
+    finally:
+        await functions.close()
+    assert (outcome.result, outcome.control) == (Result.DONE, Control.CONTINUE)
+    assert printed in outcome.data.get("output", "")
