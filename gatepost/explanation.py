@@ -9,16 +9,19 @@ from actions.loading import walked
 from actions.protocol import Prepend
 from mail.envelope import Envelope
 from mail.headers import parse_header
+from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from mail.reply import Reply
 from mail.verdict import VERDICTS, Verdicts
 from rules.compiled import CompiledBook
+from rules.disposition import disposition
 from rules.explain import explanation
-from rules.machine import Evaluation
+from rules.machine import Evaluation, walk
 from rules.model import ActionSpec
 from rules.step import Step
 from spool.ports import LedgerRow
 
+_ANSWERED = Outcome(result=Result.DONE, detail="answered in the session")
 _NO_STEP = ActionSpec(type="none")
 
 
@@ -56,14 +59,23 @@ def stored_story(
     """The story of a message in the spool: what the ledger says became of its steps, not what was assumed of them."""
     recorded = of_evaluation(rows, evaluation)
     start = Evaluation.start(book, receipt, evaluation=evaluation)
-    told = story(
-        file=None, receipt=receipt, reply=reply, evaluation=walked(start, recorded, redriven=False), prepend=prepend
-    )
+    # Refused with nothing else to do: it never had a job, so its ledger is not behind, it stays empty.
+    over = not recorded and reply["code"] >= 400 and not disposition(book, receipt).runs_on
+    reached = _answered(start) if over else walked(start, recorded, redriven=False)
+    told = story(file=None, receipt=receipt, reply=reply, evaluation=reached, prepend=prepend)
+    if over:
+        return told
     told["steps"] = [
         {**step, "outcome": row.result.value, "detail": row.detail}
         for step, row in zip(told["steps"], recorded, strict=False)
     ] + [_reached(row) for row in recorded[len(told["steps"]) :]]
     return told
+
+
+def _answered(start: Evaluation) -> Evaluation:
+    """The whole walk of a message that the session's reply has dealt with."""
+    *_, end = walk(start, _ANSWERED)
+    return end
 
 
 def _reached(row: LedgerRow) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class Replayer:
         decision = _ACCEPT if early else disposition(book, examined.receipt)
         reply = early or decision.reply or ACCEPTED.because(f"Ok {examined.receipt.message_id}")
         told = await self._story(sample, book, examined.receipt, decision, reply, walked=early is None, run=run)
+        if decision.kind == "defer":
+            told["steps"] = []  # a message that was not taken runs nothing, however its walk would have gone on
         told["envelope"] = {**told["envelope"], **envelope_object(sample.envelope)}
         refused = [_refusal(admission) for admission in admissions if not admission.reply.is_positive]
         return {**told, "refused": refused} if refused else told

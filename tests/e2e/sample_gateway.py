@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from gateway_process import SAMPLES
@@ -19,10 +20,12 @@ def sample_bytes(name: str) -> bytes:
     return wire_bytes((SAMPLES / "messages" / name).read_bytes())[0]
 
 
-def tour_for(directory: Path, sink: Sink) -> Path:
-    """The tour of samples/, its webhook to this sink."""
-    path = directory / "tour.yaml"
-    path.write_text(TOUR.read_text().replace("http://127.0.0.1:8025/inbound", sink.url))
+def rules_for(directory: Path, sink: Sink, rules: Path = TOUR) -> Path:
+    """Rules of samples/, their web application this sink."""
+    path = directory / rules.name
+    path.write_text(re.sub(r"http://127\.0\.0\.1:8025/\w+", sink.url, rules.read_text()))
+    for other in rules.parent.glob("*.txt"):
+        (directory / other.name).write_bytes(other.read_bytes())
     return path
 
 
