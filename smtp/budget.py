@@ -1,5 +1,6 @@
 """The octets of messages that all connections hold together, and who must wait when they are too many (semantics.md §6)."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -13,11 +14,12 @@ class Budget:
     """Beyond `limit`, connections stop reading, but for one: were all to wait, each with half a message, none would ever end.
 
     That one is who came first over the limit; when it is done the next takes its turn. So what is held stays below `limit`, one
-    message, and one read for each connection.
+    message, and one read for each connection. While `is_strained` (the store cannot keep up) it is as if the limit were reached.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, is_strained: Callable[[], bool] = lambda: False) -> None:
         self._limit = limit
+        self._is_strained = is_strained
         self._waiting: dict[Holder, None] = {}
         self._leader: Holder | None = None
         self.held = 0
@@ -32,7 +34,7 @@ class Budget:
                 self._leader = None
             self._let_go()
             return False
-        if self.held <= self._limit or self._leader is holder:
+        if self._leader is holder or (self.held <= self._limit and not self._is_strained()):
             return False
         if self._leader is None:
             self._leader = holder
@@ -43,7 +45,7 @@ class Budget:
     def _let_go(self) -> None:
         if not self._waiting:
             return
-        if self.held <= self._limit:
+        if self.held <= self._limit and not self._is_strained():
             waiting, self._waiting = self._waiting, {}
             for holder in waiting:
                 holder.lighten()

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from mail.client import Client
@@ -31,11 +31,11 @@ Where = socket.socket | tuple[str, int]
 class Listener:
     """Serves until `drain` or `close`."""
 
-    def __init__(self, backend: Backend, config: SmtpConfig) -> None:
+    def __init__(self, backend: Backend, config: SmtpConfig, is_strained: Callable[[], bool]) -> None:
         self.backend = backend
         self.config = config
         self.loop = asyncio.get_running_loop()
-        self.budget = Budget(config.limits.in_flight_octets)
+        self.budget = Budget(config.limits.in_flight_octets, is_strained)
         self.is_draining = False
         self.connections: set[Driver] = set()
         self._per_ip: Counter[str] = Counter()
@@ -131,9 +131,22 @@ class Listener:
         self._ticker.cancel()
 
 
-async def listen(where: Where | Sequence[Where], backend: Backend, config: SmtpConfig) -> Listener:
-    """Open `(host, port)` or bound sockets, one or several. Raises `OSError` if an address is taken or not ours."""
-    listener = Listener(backend, config)
+def _at_ease() -> bool:
+    return False
+
+
+async def listen(
+    where: Where | Sequence[Where],
+    backend: Backend,
+    config: SmtpConfig,
+    *,
+    is_strained: Callable[[], bool] = _at_ease,
+) -> Listener:
+    """Open `(host, port)` or bound sockets, one or several. Raises `OSError` if an address is taken or not ours.
+
+    While `is_strained()` only one connection at a time goes on reading message content (semantics.md §6: the writer's queue).
+    """
+    listener = Listener(backend, config, is_strained)
     places: Sequence[Where] = [where] if isinstance(where, socket.socket) or _is_address(where) else where  # type: ignore[list-item,assignment]
     try:
         await listener.open(places)
