@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from functools import cache
 from importlib import import_module
@@ -26,8 +25,7 @@ def undocumented(names: list[str]) -> list[str]:
 
 
 def settings() -> list[str]:
-    table = import_module("gatepost.settings").Settings
-    return [field.metadata["name"] for field in dataclasses.fields(table)]
+    return [row.name for row in import_module("gatepost.settings").table()]
 
 
 def conditions() -> list[str]:
