@@ -9,7 +9,7 @@ from typing import Any
 from mail.errors import Misuse
 from mail.outcome import Result
 from spool import history, jobs
-from spool.ports import Accepted, JobKind, LedgerRow, MessageState, NewJob, NotFound, Recorded, StoredMessage
+from spool.ports import Accepted, JobKind, JobState, LedgerRow, MessageState, NewJob, NotFound, Recorded, StoredMessage
 from spool.schema import micros, moment, storable
 from spool.units import Change
 
@@ -61,7 +61,7 @@ def record(connection: sqlite3.Connection, unit: Recorded, ids: jobs.JobIds) -> 
     ready = leased = 0
     if unit.job is not None:
         ready += jobs.change(connection, unit.job)
-        leased -= 1
+        leased -= unit.job.state is not JobState.LEASED  # a lease whose next attempt is put down stays one
     for new in unit.new_jobs:
         jobs.insert(connection, ids.take(), new, leased=False)
         ready += not new.last

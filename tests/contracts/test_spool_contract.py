@@ -557,6 +557,12 @@ class TestLoad:
         await spool.re_evaluate(identity(1), "book", NOON)
         assert spool.load().ready_jobs == 2
 
+    async def test_a_lease_whose_next_attempt_is_put_down_is_still_one(self, spool):
+        job = await spool.accept(accepted())
+        later = JobChange(id=job.id, state=JobState.LEASED, not_before=NOON + DAY)
+        await spool.record(Recorded(message_id=job.message_id, job=later))
+        assert spool.load().leased_jobs == 1
+
     async def test_it_tells_the_room_that_is_left(self, spool):
         load = spool.load()
         assert 0 < load.free_octets <= load.total_octets
