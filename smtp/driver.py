@@ -8,19 +8,19 @@ waits for a session belongs to the owner and is never cancelled because the clie
 import asyncio
 import itertools
 import logging
-import ssl
 from abc import abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from mail.client import Client, Tls, canonical_ip
+from mail.client import Client, canonical_ip
 from mail.reply import SHUTTING_DOWN, TIMED_OUT, TRY_AGAIN, Reply
 from smtp.backend import Backend
 from smtp.budget import Budget
 from smtp.calls import call, resumed
 from smtp.config import SmtpConfig
-from smtp.events import Close, Data, Event, Greet, StartTls, Verb
+from smtp.events import Breathe, Close, Data, Event, Greet, StartTls, Verb
 from smtp.machine import Machine
+from smtp.tls import established
 
 log = logging.getLogger("gatepost.smtp")
 _FLUSH_SECONDS = 10  # for the last reply to leave
@@ -179,6 +179,9 @@ class Driver(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.pause_reading()
             return False
+        if type(event) is Breathe:
+            self._owner.loop.call_soon(self._go_on, None)
+            return False
         if type(event) is Close:
             self._hang_up(event)
         elif type(event) is Greet and (refusal := self._owner.admit(self, event.client)) is not None:
@@ -204,6 +207,9 @@ class Driver(asyncio.Protocol):
             reply = await work
         except Exception:
             reply = self._crashed()
+        self._go_on(reply)
+
+    def _go_on(self, reply: Reply | None) -> None:
         self._machine.answer(reply)
         self._active_at = self._owner.loop.time()
         self.turn()
@@ -243,7 +249,7 @@ class Driver(asyncio.Protocol):
             )  # uvloop does not always say so after a failed handshake; to hear it twice is harmless
             return
         self.transport = transport
-        self._machine.secured(_tls(transport.get_extra_info("ssl_object")))
+        self._machine.secured(established(transport.get_extra_info("ssl_object")))
         self._machine.receive(b"".join(deciphered))
         self.turn()
 
@@ -290,8 +296,3 @@ class Driver(asyncio.Protocol):
         if self._is_paused and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
         self._is_paused = False
-
-
-def _tls(connection: ssl.SSLObject) -> Tls:
-    cipher = connection.cipher()
-    return Tls(version=connection.version() or "", cipher=cipher[0] if cipher else "")

@@ -65,10 +65,15 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Breathe:
+    """Much pipelined input has been served at a stretch: let other connections have their turn before the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The last event. `linger`: the client may still be sending, and must be let read the reply."""
 
     linger: bool
 
 
-Event = Greet | Hello | Mail | Rcpt | Data | Verb | Reset | Refused | StartTls | Close
+Event = Greet | Hello | Mail | Rcpt | Data | Verb | Reset | Refused | StartTls | Breathe | Close

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mail.client import Client, Tls
-from mail.errors import Malformed
 from mail.reply import (
     BARE_NEWLINE,
     BYE,
@@ -28,10 +27,12 @@ from mail.reply import (
 from smtp import commands
 from smtp.arguments import MailArgument
 from smtp.config import BareNewline, SmtpConfig, is_within
-from smtp.events import Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
-from smtp.proxy import parse_proxy
+from smtp.events import Breathe, Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
+from smtp.reading import read_proxy
 from smtp.replies import banner, wire
 from smtp.transaction import Counts, Transaction
+
+READS_AT_A_STRETCH = 250  # a few milliseconds
 
 
 def _read_nothing() -> bool:
@@ -54,6 +55,7 @@ class Machine:
         self.helo_override: str | None = None
         self._input = b""
         self._at = 0
+        self._reads = 0  # since the input last ran dry
         self._outgoing: list[bytes] = []
         self._events: list[Event] = []
         self._asked: Event | None = None
@@ -61,12 +63,12 @@ class Machine:
         self._is_deaf = False
         self._input_ended = False
         self._talked_early = False
+        self._awaits_proxy = is_within(client.ip, config.proxy_from)
         self._reader: Callable[[], bool]
-        if is_within(client.ip, config.proxy_from):
-            self._reader = self._read_proxy
+        if self._awaits_proxy:
+            self._reader = lambda: read_proxy(self)
         else:
-            self._reader = self._read_command
-            self._open()
+            self.open_for(client)
 
     # --- the driver's side
 
@@ -84,10 +86,17 @@ class Machine:
         while not self._events:
             if self._is_over:
                 return None
-            if self._at < len(self._input) and self._reader():
-                continue
+            if self._at < len(self._input):
+                self._reads += 1
+                if self._reads > READS_AT_A_STRETCH:
+                    self._reads = 0
+                    self._events.append(Breathe())
+                    break
+                if self._reader():
+                    continue
             if self._events:
                 break
+            self._reads = 0
             if not self._input_ended:
                 return None
             self.finish()
@@ -111,7 +120,7 @@ class Machine:
             case Verb():
                 self.send(reply)
             case _:
-                pass  # Reset, Refused, StartTls and Close have no answer
+                pass  # the others have no answer
         if self._is_over and self.transaction.is_open:
             self.transaction = Transaction()  # MAIL was accepted after the client had gone
             self._events.insert(0, Reset())
@@ -169,7 +178,7 @@ class Machine:
     @property
     def phase(self) -> str:
         """proxy, content or command: which patience applies."""
-        if self._reader == self._read_proxy:
+        if self._awaits_proxy:
             return "proxy"
         return "content" if self.transaction.content is not None else "command"
 
@@ -239,7 +248,11 @@ class Machine:
 
     # --- the readers
 
-    def _open(self) -> None:
+    def open_for(self, client: Client) -> None:
+        """The client is known: the session begins."""
+        self.client, self.peer = client, client.ip
+        self._awaits_proxy = False
+        self.read_commands()
         if self.config.implicit_tls and self.client.tls is None:
             self.start_tls()
         else:
@@ -252,25 +265,6 @@ class Machine:
             self.refuse("", EARLY_TALKER)
         else:
             self._outgoing.append(banner(self.config))
-
-    def _read_proxy(self) -> bool:
-        try:
-            proxied = parse_proxy(self._input[self._at :])
-        except Malformed:
-            self.finish()
-            return True
-        if proxied is None:
-            return False
-        self._at += proxied.octets
-        if proxied.ip is not None:
-            self.client = replace(self.client, ip=proxied.ip, port=proxied.port)
-            self.peer = proxied.ip
-        self.read_commands()
-        if self.config.implicit_tls and self.backlog:
-            self.finish()  # Note: the TLS hello came in one piece with the header, and cannot be handed back to the transport
-        else:
-            self._open()
-        return True
 
     def _read_command(self) -> bool:
         """One command line, or none yet."""

@@ -1,18 +1,40 @@
-"""How the machine reads content: DATA up to its last dot, BDAT up to its last octet.
+"""How the machine reads what is no command: the PROXY header, DATA up to its last dot, BDAT up to its last octet.
 
 A reader takes what there is of its content, and answers or asks when it ends. Every refusal ends the transaction.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mail.crlf import normalise
+from mail.errors import Malformed
 from mail.reply import BAD_SEQUENCE, BARE_NEWLINE, MESSAGE_TOO_BIG, OK, Reply
 from smtp.content import DotContent
 from smtp.events import Data
+from smtp.proxy import parse_proxy
 from smtp.transaction import Chunk
 
 if TYPE_CHECKING:
     from smtp.machine import Machine
+
+
+def read_proxy(machine: "Machine") -> bool:
+    data, at = machine.next_octets()
+    try:
+        proxied = parse_proxy(data[at:])
+    except Malformed:
+        machine.finish()
+        return True
+    if proxied is None:
+        return False
+    machine.move_to(at + proxied.octets)
+    if machine.config.implicit_tls and machine.backlog:
+        machine.finish()  # Note: the TLS hello came in one piece with the header, and cannot be handed back to the transport
+    elif proxied.ip is None:
+        machine.open_for(machine.client)
+    else:
+        machine.open_for(replace(machine.client, ip=proxied.ip, port=proxied.port))
+    return True
 
 
 def start_data(machine: "Machine") -> None:

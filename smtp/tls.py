@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from mail.client import Tls
 from mail.errors import Permanent
 
 _VALID = datetime.timedelta(days=3650)  # nobody checks it, and nobody would renew it
@@ -29,6 +30,12 @@ def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext
     except (OSError, ssl.SSLError) as error:
         raise Permanent(f"{certificate}: {error.strerror or type(error).__name__}") from error
     return context
+
+
+def established(connection: ssl.SSLObject) -> Tls:
+    """What a finished handshake agreed on."""
+    cipher = connection.cipher()
+    return Tls(version=connection.version() or "", cipher=cipher[0] if cipher else "")
 
 
 def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:

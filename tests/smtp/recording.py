@@ -8,7 +8,7 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.reply import NO_SUCH_MAILBOX, OK, RECIPIENT_OK, SENDER_OK, Reply
 from smtp.config import SmtpConfig
-from smtp.events import Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
+from smtp.events import Breathe, Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
 from smtp.machine import Machine
 
 CLIENT = Client(ip="192.0.2.1", port=4711)
@@ -101,7 +101,7 @@ class Talk:
                 return self.answers.get(type(event))
             case Verb():
                 return OK
-            case Reset() | Refused() | Close() | StartTls():
+            case Reset() | Refused() | Close() | StartTls() | Breathe():
                 return None
 
     def say(self, *lines: bytes | str) -> list[str]:

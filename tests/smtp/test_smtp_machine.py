@@ -9,7 +9,7 @@ from mail.client import Client, Tls
 from mail.crlf import has_bare_newline
 from mail.reply import SHUTTING_DOWN, TRY_AGAIN
 from smtp.config import BareNewline, Limits, SmtpConfig
-from smtp.events import Close, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls
+from smtp.events import Breathe, Close, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls
 from smtp.machine import Machine
 from tests.smtp.recording import CLIENT, CONFIG, Talk
 
@@ -481,6 +481,14 @@ def test_input_waits_while_an_answer_is_owed() -> None:
         b"451 4.3.0 Temporary failure, please try again later",
         b"503 5.5.1 Error: need MAIL command",
     ]
+
+
+def test_a_flood_of_commands_lets_others_breathe() -> None:
+    talk = Talk().open(*(f"x{number}@y.test" for number in range(1000)))
+    before = len(talk.told(Breathe))
+    assert len(talk.say(*["RCPT TO:<x@y.test>"] * 2000)) == 2000
+    assert len(talk.told(Breathe)) - before == 7
+    assert talk.say("NOOP") == ["250 2.0.0 Ok"]
 
 
 def test_shutting_down_says_so() -> None:
