@@ -73,7 +73,7 @@ class Replayer:
         )
         forged = partial(forged_spans, authserv_id=self.settings.verdicts_authserv_id)
         examined = await examine(incoming, book, self.judge, forged)
-        early = None if accepted else admissions[0].reply
+        early = sample.refused_as or (None if accepted else admissions[0].reply)
         if early is None and len(sample.message.header.all("Received")) > self.inbound.most_received_fields:
             early = LOOP_DETECTED
         early = early or examined.refusal

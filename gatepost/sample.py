@@ -3,6 +3,7 @@
 Values that nobody gave are taken from `FILE.yaml` beside the file, else guessed from the header section and labelled `guessed`.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from mail.envelope import Envelope, Recipient
 from mail.errors import Malformed
 from mail.headers import HeaderView
 from mail.message import Message
+from mail.reply import BAD_ADDRESS, BAD_SENDER, Reply
 from rules.load_yaml import parse_yaml
 from rules.schema_findings import Report
 from rules.schema_nodes import Mapping as MappingNode
@@ -24,11 +26,16 @@ from rules.schema_nodes import Node, Scalar, shown
 
 KEYS = ("mail_from", "rcpt_to", "client_ip", "helo", "now")
 MAX_OCTETS = 512 << 20
+_HELO = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One message to judge. `guessed` names the envelope values that are guesses; `notes` are sentences for a person."""
+    """One message to judge. `guessed` names the envelope values that are guesses; `notes` are sentences for a person.
+
+    `refused_as` is what the server would answer to MAIL or RCPT for an address that breaks RFC 5321's grammar; the message is
+    judged all the same.
+    """
 
     file: str
     message: Message
@@ -37,6 +44,7 @@ class Sample:
     now: datetime
     guessed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    refused_as: Reply | None = None
 
 
 def read_sample(
@@ -54,8 +62,13 @@ def read_sample(
     message = Message.of(raw)
     values = {**_beside(path), **given}
     guess = _Guess(message.header, is_ours, first_domain)
-    mail_from = _reverse_path(values["mail_from"]) if "mail_from" in values else guess.mail_from()
-    rcpt_to = _recipients(values["rcpt_to"]) if values.get("rcpt_to") else guess.rcpt_to()
+    given_from = _reverse_path(values["mail_from"]) if "mail_from" in values else _Read(guess.mail_from())
+    given_to = _recipients(values["rcpt_to"]) if values.get("rcpt_to") else [_Read(each) for each in guess.rcpt_to()]
+    mail_from = given_from.mailbox
+    rcpt_to = [read.mailbox for read in given_to if read.mailbox is not None]
+    refused_as = BAD_SENDER if given_from.is_broken else None
+    if any(read.is_broken for read in given_to):
+        refused_as = refused_as or BAD_ADDRESS
     guessed = [key for key in ("mail_from", "rcpt_to") if key not in values or (key == "rcpt_to" and not values[key])]
     return Sample(
         file=str(path),
@@ -70,6 +83,7 @@ def read_sample(
         now=_time(values["now"]) if values.get("now") else clock(),
         guessed=tuple(guessed),
         notes=("its line ends were LF and are read as CRLF",) if changed else (),
+        refused_as=refused_as,
     )
 
 
@@ -129,29 +143,42 @@ class _Guess:
                         continue
 
 
-def _reverse_path(value: Any) -> Mailbox | None:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A mailbox as given; `is_broken` where the server would not take it."""
+
+    mailbox: Mailbox | None
+    is_broken: bool = False
+
+
+def _reverse_path(value: Any) -> _Read:
     if value in (None, "", "<>"):
-        return None
+        return _Read(None)
     return _mailbox(value, "mail_from")
 
 
-def _recipients(value: Any) -> list[Mailbox]:
+def _recipients(value: Any) -> list[_Read]:
     return [_mailbox(each, "rcpt_to") for each in ([value] if isinstance(value, str) else value)]
 
 
-def _mailbox(value: Any, what: str) -> Mailbox:
+def _mailbox(value: Any, what: str) -> _Read:
     text = value if isinstance(value, str) else ""
     try:
         mailbox = parse_path(text) if text.startswith("<") else parse_mailbox(text)
     except Malformed as error:
-        raise Malformed(f"{what} {shown(str(value))}: {error}") from None
+        local, at, domain = text.removeprefix("<").removesuffix(">").rpartition("@")
+        if not at or not domain or not text.isprintable():
+            raise Malformed(f"{what} {shown(str(value))}: {error}") from None
+        return _Read(Mailbox(local_part=local, domain=domain.lower()), is_broken=True)
     if mailbox is None:
         raise Malformed(f"{what} may not be the null path")
-    return mailbox
+    return _Read(mailbox)
 
 
 def _client(values: Mapping[str, Any]) -> Client:
     ip, helo = values.get("client_ip"), values.get("helo")
+    if helo and not _HELO.match(str(helo)):
+        raise Malformed(f"helo {shown(str(helo))} is nothing that a client can say")
     try:
         return Client(ip=canonical_ip(str(ip)) if ip else None, helo=str(helo) if helo else None, protocol="ESMTP")
     except ValueError:
@@ -161,6 +188,6 @@ def _client(values: Mapping[str, Any]) -> Client:
 def _time(value: Any) -> datetime:
     try:
         when = datetime.fromisoformat(str(value))
-    except ValueError:
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Malformed(f"now {shown(str(value))} is not a time; expected one like 2026-03-01T12:00:00Z") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from rules.compiled import CompiledBook, compile_book
 from verdicts.ports import Resolver
 
 _GIVEN = ("mail_from", "rcpt_to", "client_ip", "helo", "now")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _LINE_KEYS = frozenset({"file", *_GIVEN, "dns", "rules"})
 
 
@@ -159,20 +161,29 @@ def _batch(source: str, defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _case(line: str, place: str, base: Path, defaults: dict[str, Any]) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {"error": f"{place}: not JSON: {error}"}
     if not isinstance(found, dict) or not isinstance(found.get("file"), str):
         return {
             "error": f"{place}: expected an object with file and, as wanted, {', '.join(sorted(_LINE_KEYS - {'file'}))}"
         }
+    found = {key: value for key, value in found.items() if value is not None or key == "mail_from"}
     unknown = found.keys() - _LINE_KEYS
     if unknown:
         return {"file": found["file"], "error": f"{place}: unknown key {sorted(unknown)[0]}"}
+    for key, value in found.items():
+        if not _is_text(value) and not (key == "rcpt_to" and isinstance(value, list) and all(map(_is_text, value))):
+            return {"file": found["file"], "error": f"{place}: {key} is not text"}
     case = {**defaults, **found}
     for key in ("file", "rules", "dns"):
-        if isinstance(found.get(key), str) and not (key == "dns" and found[key] == "live"):
+        if key in found and not (key == "dns" and found[key] == "live"):
             case[key] = str(base / found[key])
     return case
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it can be a name or a path; null stands for the null sender. JSON can write what UTF-8 and paths cannot hold."""
+    return value is None or (isinstance(value, str) and not _NO_TEXT.search(value))
 
 
 @contextmanager

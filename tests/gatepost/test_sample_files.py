@@ -67,6 +67,26 @@ def test_lf_files_are_read_as_crlf_and_say_so_once(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"mail_from": "foo@bar..example"}, 501),
+        ({"mail_from": "@x_y.example"}, 501),
+        ({"rcpt_to": ["a b@ours.example"]}, 501),
+        ({"mail_from": "ok@sender.example"}, None),
+    ],
+)
+def test_an_address_that_the_server_would_refuse_is_judged_all_the_same(tmp_path, given, code):
+    sample = read(tmp_path, given=given)
+    assert (sample.refused_as.code if sample.refused_as else None) == code
+
+
+@pytest.mark.parametrize("address", ["a@b\r\nX: y", "a@b\0", "a@b\x1b"])
+def test_an_address_with_controls_is_no_address_at_all(tmp_path, address):
+    with pytest.raises(Malformed, match="mail_from"):
+        read(tmp_path, given={"mail_from": address})
+
+
+@pytest.mark.parametrize(
     "given",
     [
         {"mail_from": "not an address"},
