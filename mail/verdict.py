@@ -43,7 +43,10 @@ class AuthResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResult:
-    """One scanner's opinion. `score` and `threshold` in the engine's own unit; `symbols` are what it found."""
+    """One scanner's opinion. `score` and `threshold` in the engine's own unit; `symbols` are what it found.
+
+    `is_temporary` says of PROCESSING_FAILED alone whether a later attempt may help: a message that is too large stays so.
+    """
 
     status: Status
     engine: str = ""
@@ -52,6 +55,7 @@ class ScanResult:
     score: float | None = None
     threshold: float | None = None
     symbols: tuple[str, ...] = ()
+    is_temporary: bool = True
 
 
 DISABLED = ScanResult(status=Status.DISABLED, reason="no engine is configured")

@@ -6,7 +6,7 @@ DISABLED is one too: nobody will ever judge.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mail.address import Mailbox
 from mail.verdict import ScanResult, Status, Verdicts
@@ -30,13 +30,24 @@ def compile_verdict(method: str, value: Mapping[str, Any]) -> Test:
     return _score(value["score"])
 
 
-def _failure(verdicts: Verdicts, method: str) -> str:
-    """What kept this verdict from being known, if that may pass; else ""."""
+class Failure(NamedTuple):
+    """What kept a verdict from being known. It may pass, or a later attempt would fail the same (a message too large to scan)."""
+
+    reason: str
+    is_temporary: bool = True
+
+    def seen(self, saw: str = "") -> Seen:
+        return Seen(None, saw or self.reason, is_temporary=self.is_temporary)
+
+
+def _failure(verdicts: Verdicts, method: str) -> Failure | None:
+    """What kept this verdict from being known; None where it is known."""
     if method in SCANS:
         scan = _scan(verdicts, method)
-        return (scan.reason or "scanner failed") if scan.status is Status.PROCESSING_FAILED else ""
+        failed = scan.status is Status.PROCESSING_FAILED
+        return Failure(scan.reason or "scanner failed", scan.is_temporary) if failed else None
     results = [result.result for result in verdicts.results(method)]
-    return "temperror" if "temperror" in results and "pass" not in results else ""
+    return Failure("temperror") if "temperror" in results and "pass" not in results else None
 
 
 def _scan(verdicts: Verdicts, method: str) -> ScanResult:
@@ -50,7 +61,7 @@ def _status(method: str, wanted: frozenset[str]) -> Test:
         status = facts.verdicts.status(method).value
         failure = _failure(facts.verdicts, method)
         if failure and status not in wanted:
-            return Seen(None, f"{status} ({failure})", is_temporary=True)
+            return failure.seen(f"{status} ({failure.reason})")
         return Seen(status in wanted, status)
 
     return test
@@ -93,7 +104,7 @@ def _symbol(method: str, wanted: frozenset[str]) -> Test:
         if any(symbol.lower() in wanted for symbol in symbols):
             return Seen(True, symbols)
         failure = _failure(facts.verdicts, method)
-        return Seen(None, failure, is_temporary=True) if failure else Seen(False, symbols)
+        return failure.seen() if failure else Seen(False, symbols)
 
     return test
 
@@ -104,7 +115,7 @@ def _score(bounds: Mapping[str, float]) -> Test:
             return NOT_YET
         failure = _failure(facts.verdicts, "spam")
         if failure:
-            return Seen(None, failure, is_temporary=True)
+            return failure.seen()
         score = facts.verdicts.spam.score
         return Seen(False, facts.verdicts.spam.status.value) if score is None else Seen(holds_all(bounds, score), score)
 

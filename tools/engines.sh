@@ -2,9 +2,14 @@
 # Install from Debian the programs that real-engine tests run (`engine(name)` in tests/). Nothing is started.
 # One program:package a line; a program that is there already is left alone, so a second run needs no network.
 set -eu
+PATH=$PATH:/usr/sbin # where Debian keeps daemons, out of a user's path
 ENGINES='
 swaks:swaks
 openssl:openssl
+clamd:clamav-daemon
+rspamd:rspamd
+spamd:spamd
+spamassassin:spamassassin
 '
 wanted=
 for line in $ENGINES; do

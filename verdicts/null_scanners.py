@@ -16,13 +16,23 @@ _decoder = msgspec.json.Decoder(ScanResult)
 
 
 def recorded_reply(result: ScanResult) -> str:
-    """A scan's result as evidence of at most 8 KiB; of too many symbols the last ones are left out."""
-    result = replace(result, reason=result.reason[:1024])
-    while True:
-        reply = msgspec.json.encode(result).decode()
-        if len(reply) <= REPLY_OCTETS or not result.symbols:
-            return reply
+    """A scan's result as evidence, which is as long as `bounded` left it."""
+    return msgspec.json.encode(result).decode()
+
+
+def bounded(result: ScanResult) -> ScanResult:
+    """A result whose evidence is of at most 8 KiB, so that the verdict and its replay are the same; of too many symbols the last
+    ones are left out."""
+    result = replace(
+        result,
+        engine=result.engine[:64],
+        version=result.version[:128],
+        reason=result.reason[:512],
+        symbols=tuple(symbol[:128] for symbol in result.symbols[:256]),
+    )
+    while result.symbols and len(msgspec.json.encode(result)) > REPLY_OCTETS:
         result = replace(result, symbols=result.symbols[: len(result.symbols) // 2])
+    return result
 
 
 class RecordedScanner:

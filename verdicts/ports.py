@@ -1,6 +1,7 @@
 """What judging needs of the world: DNS answers and scanners."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -62,8 +63,28 @@ class Resolver(Protocol):
 
 
 class Scanner(Protocol):
-    """A spam or virus engine. It answers a ScanResult or raises `Temporary`; it never reads unscanned as clean."""
+    """A spam or virus engine. It answers a ScanResult; it never reads unscanned as clean.
+
+    Raises `Temporary` when it could not scan, `Permanent` when a later attempt would not help (the message is too large).
+    """
 
     name: str
 
     async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """`headers` by lower-case name. `body` may be cut at the client's limit."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpPost(Protocol):
+    """One POST over pooled connections, nothing followed. Raises `Temporary` when no reply came."""
+
+    async def __call__(
+        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, timeout_seconds: float
+    ) -> HttpAnswer: ...

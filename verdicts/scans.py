@@ -8,8 +8,9 @@ import traceback
 
 from mail.client import Client
 from mail.envelope import Envelope
-from mail.errors import Temporary
+from mail.errors import Permanent, Temporary
 from mail.verdict import ScanResult, Status
+from verdicts.null_scanners import bounded
 from verdicts.policy import Policy
 from verdicts.ports import Scanner
 
@@ -30,18 +31,22 @@ class Scans:
         self._tasks[method] = asyncio.create_task(self._scan(scanner, seconds))
 
     async def _scan(self, scanner: Scanner, seconds: float) -> ScanResult:
-        reason = "engine crashed"
+        is_temporary = True
         try:
             async with asyncio.timeout(seconds):
-                return await scanner.scan(self._raw, self._envelope, self._client)
+                return bounded(await scanner.scan(self._raw, self._envelope, self._client))
         except TimeoutError:
             reason = f"no answer within {seconds:g} s"
         except Temporary as error:
             reason = str(error)
+        except Permanent as error:
+            reason, is_temporary = str(error), False
         except Exception as error:  # an engine's fault must not cost the other verdicts
             self.crashes.append(f"{scanner.name}: {''.join(traceback.format_exception(error))}")
             reason = f"engine crashed ({type(error).__name__})"
-        return ScanResult(status=Status.PROCESSING_FAILED, engine=scanner.name, reason=reason)
+        return bounded(
+            ScanResult(status=Status.PROCESSING_FAILED, engine=scanner.name, reason=reason, is_temporary=is_temporary)
+        )
 
     async def results(self) -> dict[str, ScanResult]:
         for method, task in self._tasks.items():

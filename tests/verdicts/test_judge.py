@@ -14,14 +14,14 @@ from signing import LATER, MESSAGE, RECORD, sign
 from mail.address import parse_mailbox
 from mail.client import Client
 from mail.envelope import Envelope
-from mail.errors import Temporary
+from mail.errors import Permanent, Temporary
 from mail.message import Message
 from mail.verdict import ScanResult, Status
 from verdicts import judge as judge_module
 from verdicts.dns_recorded import RecordedResolver
 from verdicts.dns_zone import ZoneResolver
 from verdicts.judge import Judgement, judge
-from verdicts.null_scanners import RecordedScanner, recorded_reply
+from verdicts.null_scanners import RecordedScanner, bounded, recorded_reply
 from verdicts.policy import Policy
 from verdicts.ports import Answer
 
@@ -272,7 +272,21 @@ async def test_scans_replay_from_their_evidence() -> None:
 
 def test_scanner_replies_are_bounded() -> None:
     many = replace(CLEAN, symbols=tuple(f"SYMBOL_{number}" for number in range(5000)), reason="x" * 100_000)
-    assert len(recorded_reply(many)) <= 8 * 1024
+    assert len(recorded_reply(bounded(many)).encode()) <= 8 * 1024
+
+
+async def test_a_verdict_longer_than_its_evidence_is_cut_before_it_is_given() -> None:
+    many = replace(CLEAN, symbols=tuple(f"SYMBOL_{number}" for number in range(5000)), reason="é" * 100_000)
+    first = await judged(spam=Engine(many), wants_spam=True)
+    again = await judged(spam=RecordedScanner("spam", first.evidence), wants_spam=True)
+    assert again.verdicts.spam == first.verdicts.spam
+    assert first.verdicts.spam.symbols[:2] == ("SYMBOL_0", "SYMBOL_1")
+
+
+async def test_a_failure_that_stays_is_told_from_one_that_may_pass() -> None:
+    for failure, is_temporary in ((Temporary("down"), True), (Permanent("too large"), False)):
+        virus = (await judged(virus=Engine(failure), wants_virus=True)).verdicts.virus
+        assert (virus.status, virus.is_temporary) == (Status.PROCESSING_FAILED, is_temporary)
 
 
 def test_policy_digest_tells_settings_apart() -> None:
