@@ -5,12 +5,16 @@
 *Failure.* `Misuse`, and only from `header_field`, when a caller would write a line break or NUL into a field.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from mail.errors import Misuse
 
 FOLD_AT = 78  # RFC 5322 §2.1.1
+
+# RFC 5322 §3.6.8: printable ASCII; anything else is a line that no reader agrees about. §4.5.3: white space before the colon.
+_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +98,8 @@ def parse_header(raw: bytes) -> HeaderView:
 
 def _field(head: bytes, start: int, end: int) -> Field:
     raw = head[start:end]
-    name = raw[: raw.find(b":")].rstrip(b" \t") if b":" in raw else b""
-    # RFC 5322 §3.6.8: printable ASCII; anything else is a line that no reader agrees about.
-    valid = bool(name) and name.isascii() and all(33 <= octet <= 126 for octet in name)
-    return Field(name=name.decode("ascii") if valid else "", raw=raw, start=start, end=end)
+    name = _NAME.match(raw)
+    return Field(name=name.group(1).decode("ascii") if name else "", raw=raw, start=start, end=end)
 
 
 def header_field(name: str, value: str) -> bytes:

@@ -19,7 +19,6 @@ CHUNK_OCTETS = 256 * 1024
 
 _WSP = b" \t"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_OTHER_SPACE = re.compile(rb"[\v\f\r\n]")
 _WSP_RUN = re.compile(rb"[ \t]+")
 
 
@@ -132,7 +131,9 @@ class HeaderForms:
             return field.raw
         known = self._relaxed.get(field.start)
         if known is None:
-            known = self._relaxed[field.start] = relaxed_field(field.name, field.value)
+            name, _, value = field.raw.partition(b":")
+            known = name.rstrip(_WSP).lower() + b":" + relaxed_value(value) + b"\r\n"
+            self._relaxed[field.start] = known
         return known
 
 
@@ -144,6 +145,6 @@ def relaxed_value(value: bytes) -> bytes:
     if b"\r" in value:
         value = value.replace(b"\r\n", b"")
     # split() also takes \v, \f and bare line ends for white space, which RFC 6376 §2.8 does not.
-    if not _OTHER_SPACE.search(value):
-        return b" ".join(value.split())
-    return _WSP_RUN.sub(b" ", value).strip(_WSP)
+    if b"\v" in value or b"\f" in value or b"\r" in value or b"\n" in value:
+        return _WSP_RUN.sub(b" ", value).strip(_WSP)
+    return b" ".join(value.split())

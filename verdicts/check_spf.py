@@ -8,9 +8,10 @@ stranger's prose that nobody needs, so it is never fetched.
 *Failure.* `Need` and `OverBudget` of the inquiry; nothing else.
 """
 
+import ipaddress
 import re
-from contextvars import ContextVar
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import spf
@@ -27,35 +28,57 @@ _DOMAIN = re.compile(
 )
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
-_asking: ContextVar[Ask] = ContextVar("asking")
-
-
-def _lookup(name: str, qtype: str, strict: object = True, timeout: object = None) -> list[tuple[tuple[str, str], Any]]:
-    """What pyspf calls for DNS, in its own form: CNAMEs are followed already, TXT is a tuple of octet strings."""
-    del strict, timeout
-    answer = _asking.get()(name, qtype)
-    if answer.outcome is Lookup.TEMPORARY:
-        raise spf.TempError(f"{answer.detail} for {qtype} {name}")
-    return [((name, qtype), _value(qtype, record)) for record in answer.records]
-
 
 def _value(qtype: str, record: str) -> object:
+    """A record in pyspf's own form."""
     if qtype == "TXT":
-        return (record.encode("latin-1", "replace"),)
+        return record.encode("latin-1", "replace")
     if qtype == "MX":
         preference, _, host = record.partition(" ")
         return (int(preference), host)
     return record
 
 
-spf.DNSLookup = _lookup
+@lru_cache(maxsize=4096)
+def _network(address: str, prefix: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(address).supernet(new_prefix=prefix)
 
 
 class _Query(spf.query):  # type: ignore[misc]
-    """pyspf's evaluation with its deviations from RFC 7208 put right."""
+    """pyspf's evaluation over our answers, with its deviations from RFC 7208 put right."""
+
+    ask: Ask
+
+    def dns(self, name: str, qtype: str, cnames: object = None, ignore_void: bool = False) -> list[Any]:
+        """The records of a name; CNAMEs are followed already. Counts void lookups (RFC 7208 §4.6.4)."""
+        del cnames
+        name = str(name).removesuffix(".").lower()
+        if not all(0 < len(label) < 64 for label in name.split(".")):
+            return []
+        found = self.cache.get((name, qtype))
+        if found is None:
+            answer = self.ask(name, qtype)
+            if answer.outcome is Lookup.TEMPORARY:
+                raise spf.TempError(f"{answer.detail} for {qtype} {name}")
+            found = self.cache[name, qtype] = [_value(qtype, record) for record in answer.records]
+        if not found and not ignore_void:
+            self.void_lookups += 1
+            if self.void_lookups > spf.MAX_VOID_LOOKUPS:
+                raise spf.PermError(f"Void lookup limit of {spf.MAX_VOID_LOOKUPS} exceeded")
+        return list(found)
+
+    def dns_txt(self, domainname: str, rr: str = "TXT", ignore_void: bool = False) -> list[bytes]:
+        return self.dns(domainname, rr, ignore_void=ignore_void) if domainname else []
 
     def get_explanation(self, spec: str) -> None:
         """Not fetched; a record with a bad `exp=` is still a permerror, because the domain is expanded before this."""
+
+    def cidrmatch(self, ipaddrs: list[str], n: int) -> bool:
+        """Whether the client is in one of these networks; what is no address is the record's fault."""
+        try:
+            return any(self.ipaddr in _network(address, n) for address in ipaddrs)
+        except ValueError as error:
+            raise spf.PermError(str(error)) from None
 
     def validated_ptrs(self) -> list[str]:
         """RFC 7208 §5.5: a failed PTR lookup is no match, a name whose address lookup fails is skipped."""
@@ -103,11 +126,11 @@ def check_spf(
 def _evaluate(
     ask: Ask, ip: str, local: str, domain: str, helo: str, received_at: datetime, receiver: str
 ) -> tuple[str, str]:
-    token = _asking.set(ask)
     try:
         query = _Query(i=ip, s=f"{local}@{domain}", h=helo, receiver=receiver)
         # The constructor splits at the first "@" and reads the clock; %{t} is the time of receipt.
         query.l, query.o, query.d = local, domain, domain
+        query.ask = ask
         query.t = str(int(received_at.timestamp()))
         result = query.check()[0]
         return result, _reason(query, result)
@@ -117,8 +140,6 @@ def _evaluate(
         return "permerror" if isinstance(error, spf.PermError) else "temperror", _printable(str(error))
     except Exception as error:  # a hostile record found a hole in pyspf: the record is at fault
         return "permerror", f"record cannot be evaluated ({type(error).__name__})"
-    finally:
-        _asking.reset(token)
 
 
 def _reason(query: Any, result: str) -> str:

@@ -24,6 +24,7 @@ _QUOTED_PRINTABLE = re.compile(r"=([0-9A-F]{2})")
 _SELECTOR = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\Z"
 )
+_SPACES = WHITE_SPACE.encode()
 _FORMS = ("simple", "relaxed")
 
 
@@ -122,6 +123,8 @@ def _utf8(text: str) -> str:
 
 def _identity(text: str, domain: str) -> str:
     """i= in plain text, in or below d= (RFC 6376 §3.5)."""
+    if text == "@" + domain:
+        return text
     quoted = _SPACE.sub("", text)
     identity = _utf8(_QUOTED_PRINTABLE.sub(lambda match: chr(int(match.group(1), 16)), quoted))
     at = identity.rpartition("@")
@@ -192,9 +195,10 @@ def without_b(value: bytes) -> bytes:
     """A field's value with b= emptied, white space around it included (RFC 6376 §3.5)."""
     specs = value.split(b";")
     for number, spec in enumerate(specs):
-        name, equals, _ = spec.partition(b"=")
-        if equals and name.strip(WHITE_SPACE.encode()) == b"b":
-            specs[number] = name + equals
+        if spec.lstrip(_SPACES)[:1] == b"b":
+            name, equals, _ = spec.partition(b"=")
+            if equals and name.strip(_SPACES) == b"b":
+                specs[number] = name + equals
     return b";".join(specs)
 
 
@@ -215,7 +219,7 @@ def select_fields(names: Iterable[str], header: HeaderView, own: Field) -> list[
     selected: list[Field] = []
     for name in names:
         if name not in left:
-            left[name] = [field for field in header.all(name) if field is not own]
+            left[name] = [field for field in header.all(name) if field.start != own.start]
         if left[name]:
             selected.append(left[name].pop())
     return selected

@@ -7,6 +7,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 POLICIES = ("none", "quarantine", "reject")
 
@@ -35,6 +36,7 @@ def find_record(texts: Iterable[str]) -> DmarcRecord | None:
     return parse_record(found[0]) if len(found) == 1 else None
 
 
+@lru_cache(maxsize=4096)
 def parse_record(text: str) -> DmarcRecord:
     tags: dict[str, str] = {}
     for spec in text.split(";")[1:]:

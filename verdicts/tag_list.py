@@ -1,10 +1,7 @@
 """Tag=value lists, as in DKIM-Signature fields and key records (RFC 6376 §3.2)."""
 
-import re
-
 from mail.errors import Malformed
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 WHITE_SPACE = " \t\r\n"
 
 
@@ -17,7 +14,8 @@ def parse_tags(text: str) -> dict[str, str]:
     for spec in specs:
         name, equals, value = spec.partition("=")
         name = name.strip(WHITE_SPACE)
-        if not equals or not _NAME.match(name):
+        # A letter, then letters, digits and underscores.
+        if not equals or not name.isascii() or not name.isidentifier() or name[0] == "_":
             raise Malformed("not a tag=value list")
         if name in tags:
             raise Malformed(f"tag {name}= given twice")
