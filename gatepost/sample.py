@@ -18,7 +18,7 @@ from mail.envelope import Envelope, Recipient
 from mail.errors import Malformed
 from mail.headers import HeaderView
 from mail.message import Message
-from mail.reply import BAD_ADDRESS, BAD_SENDER, Reply
+from mail.reply import BAD_ADDRESS, BAD_SENDER, SYNTAX_ERROR, Reply
 from rules.load_yaml import parse_yaml
 from rules.schema_findings import Report
 from rules.schema_nodes import Mapping as MappingNode
@@ -33,7 +33,7 @@ _HELO = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,255}\Z")
 class Sample:
     """One message to judge. `guessed` names the envelope values that are guesses; `notes` are sentences for a person.
 
-    `refused_as` is what the server would answer to MAIL or RCPT for an address that breaks RFC 5321's grammar; the message is
+    `refused_as` is what the server would answer to EHLO, MAIL or RCPT for what breaks RFC 5321's grammar; the message is
     judged all the same.
     """
 
@@ -66,9 +66,7 @@ def read_sample(
     given_to = _recipients(values["rcpt_to"]) if values.get("rcpt_to") else [_Read(each) for each in guess.rcpt_to()]
     mail_from = given_from.mailbox
     rcpt_to = [read.mailbox for read in given_to if read.mailbox is not None]
-    refused_as = BAD_SENDER if given_from.is_broken else None
-    if any(read.is_broken for read in given_to):
-        refused_as = refused_as or BAD_ADDRESS
+    refused_as = _grammar_refusal(str(values.get("helo") or "localhost"), given_from, given_to)
     guessed = [key for key in ("mail_from", "rcpt_to") if key not in values or (key == "rcpt_to" and not values[key])]
     return Sample(
         file=str(path),
@@ -175,9 +173,18 @@ def _mailbox(value: Any, what: str) -> _Read:
     return _Read(mailbox)
 
 
+def _grammar_refusal(helo: str, mail_from: _Read, rcpt_to: list[_Read]) -> Reply | None:
+    """The server's answer to the first of EHLO, MAIL and RCPT that breaks the grammar."""
+    if not _HELO.match(helo):
+        return SYNTAX_ERROR
+    if mail_from.is_broken:
+        return BAD_SENDER
+    return BAD_ADDRESS if any(read.is_broken for read in rcpt_to) else None
+
+
 def _client(values: Mapping[str, Any]) -> Client:
     ip, helo = values.get("client_ip"), values.get("helo")
-    if helo and not _HELO.match(str(helo)):
+    if helo and not str(helo).isprintable():
         raise Malformed(f"helo {shown(str(helo))} is nothing that a client can say")
     try:
         return Client(ip=canonical_ip(str(ip)) if ip else None, helo=str(helo) if helo else None, protocol="ESMTP")
