@@ -1,53 +1,54 @@
-"""disk: the message as a file, in SES's object layout (SES: S3 action, object key).
+"""disk: the message as files, in SES's object layout (SES: S3 action; `actions.object_key` has the keys).
 
-*Standards.* SES: the key is the prefix, with a slash added if it lacks one, and the message id.
-*Trust.* The prefix comes from the rules, what stands in the store from anybody who may write there: no component may be `.` or
-`..`, and no symbolic link is followed below the store's root.
-*Failure.* Any error of the file system is `Temporary`; a prefix that is no path is `Permanent`.
+What an object in S3 has as metadata stands beside the file as `KEY.metadata.json`, a JSON object of texts: only where there is any,
+so a plain object is one file.
+
+*Trust.* The key comes from the rules and strangers' values, what stands in the store from anybody who may write there: no component
+may be `.` or `..`, and no symbolic link is followed below the store's root.
+*Failure.* Any error of the file system is `Temporary`; a key that is no path is `Permanent`.
 """
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actions.envelope_encryption import Encryption
+from actions.object_key import key_components, object_keys
 from actions.object_store import ObjectStore
 from actions.protocol import Context
-from mail.errors import Permanent
+from actions.ses_payload import compact_json
+from actions.stored_objects import counted, facts, stored_objects
 from mail.outcome import Outcome, Result
 
 
-def object_key(prefix: str, message_id: str) -> str:
-    """SES's key: `emails` and `emails/` both give `emails/ID`, an empty prefix gives `ID`."""
-    if prefix and not prefix.endswith("/"):
-        prefix += "/"
-    return prefix + message_id
-
-
-def key_components(key: str) -> tuple[str, ...]:
-    """The path below the root for a key. Raises `Permanent` for what would leave the store or is no file name."""
-    parts = tuple(part for part in key.split("/") if part)
-    if any(part in (".", "..") or "\0" in part for part in parts):
-        raise Permanent("object_key_prefix leaves the store")
-    return parts
-
-
 class Disk:
-    """Writes below `base / path`. A repeated step overwrites the same key."""
+    """Writes below `base / path`. A repeated step overwrites the same keys; it is done when all of them are durable."""
 
-    def __init__(self, store: ObjectStore, base: Path) -> None:
+    def __init__(self, store: ObjectStore, base: Path, encryption: Encryption | None = None) -> None:
         self._store = store
         self._base = base
+        self._encryption = encryption
 
     def destination(self, parameters: Mapping[str, Any]) -> str:  # noqa: ARG002
         return ""
 
     async def run(self, context: Context) -> Outcome:
         root = self._base / str(context.parameters["path"])
-        key = object_key(str(context.parameters.get("object_key_prefix") or ""), context.receipt.message_id)
-        components = key_components(key)
-        try:
-            await self._store.put(root, components, context.content)
-        except OSError as error:
-            return Outcome(result=Result.FAILED, detail=f"{root}: {error.strerror or error}")
-        path = root.joinpath(*components)
-        return Outcome(result=Result.DONE, detail=f"stored as {path}", data={"object_key": key, "path": str(path)})
+        layout = object_keys(context)
+        places = {each.key: key_components(each.key) for each in layout}
+        async for batch in stored_objects(context, layout, self._encryption):
+            puts = [
+                self._store.put(
+                    root, places[each.key], each.body, compact_json(each.metadata) if each.metadata else None
+                )
+                for each in batch
+            ]
+            for result in await asyncio.gather(*puts, return_exceptions=True):
+                if isinstance(result, OSError):
+                    return Outcome(result=Result.FAILED, detail=f"{root}: {result.strerror or result}")
+                if isinstance(result, BaseException):
+                    raise result
+        path = root.joinpath(*places[layout[0].key])
+        detail = f"stored as {path}{counted(layout)}"
+        return Outcome(result=Result.DONE, detail=detail, data={**facts(layout), "path": str(path)})

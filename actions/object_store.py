@@ -3,9 +3,12 @@
 A thread owns every system call. While it works on one batch the next one gathers, so a lone object never waits and a burst
 shares its syncs. The order is: contents into temporary files, one `syncfs` for each file system (or an `fsync` for each file),
 then the names, then the directories: after a power cut a name never stands for half a message.
+
+An object's metadata is a second file beside it, named before the object is: an object never stands there without what opens it.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import os
@@ -14,6 +17,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from actions.object_key import SIDECAR
 
 BATCH = 32
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -26,9 +31,11 @@ class _Put:
     root: Path
     components: tuple[str, ...]
     content: bytes
+    metadata: bytes | None
     done: "asyncio.Future[None]"
     directory: int = -1
     temporary: str = ""
+    sidecar: str = ""
     error: Exception | None = None
 
 
@@ -41,9 +48,13 @@ class ObjectStore:
         self._waiting: list[_Put] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def put(self, root: Path, components: tuple[str, ...], content: bytes) -> None:
-        """Durable under its name, 0600 in directories 0700, when this returns. Raises OSError, and then nothing has the name."""
-        put = _Put(root=root, components=components, content=content, done=asyncio.get_running_loop().create_future())
+    async def put(self, root: Path, components: tuple[str, ...], content: bytes, metadata: bytes | None = None) -> None:
+        """Durable under its name, 0600 in directories 0700, when this returns. Raises OSError, and then nothing has the name.
+
+        `metadata` goes beside it as `NAME.metadata.json`; without any, one that stands there is removed.
+        """
+        done = asyncio.get_running_loop().create_future()
+        put = _Put(root=root, components=components, content=content, metadata=metadata, done=done)
         self._waiting.append(put)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
@@ -113,16 +124,20 @@ def _fail(puts: Iterable[_Put], error: Exception) -> None:
 
 def _write(put: _Put, *, sync: bool) -> None:
     put.directory = _open_directory(put.root, put.components[:-1])
-    temporary = f".{put.components[-1][:40]}.{secrets.token_hex(6)}"
-    file = os.open(
-        temporary,
-        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o600,
-        dir_fd=put.directory,
-    )
-    put.temporary = temporary
+    # Each name is noted before it is made, so that `_release` finds it whatever happens.
+    name = f".{put.components[-1][:40]}.{secrets.token_hex(6)}"
+    if put.metadata is not None:
+        put.sidecar = name + ".m"
+        _write_file(put.directory, put.sidecar, put.metadata, sync=sync)
+    put.temporary = name
+    _write_file(put.directory, put.temporary, put.content, sync=sync)
+
+
+def _write_file(directory: int, name: str, content: bytes, *, sync: bool) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(name, flags, 0o600, dir_fd=directory)
     try:
-        rest = memoryview(put.content)
+        rest = memoryview(content)
         while rest:
             rest = rest[os.write(file, rest) :]
         if sync:
@@ -175,8 +190,16 @@ def _enter(directory: int, name: str) -> int:
 
 
 def _name(put: _Put) -> None:
+    sidecar = put.components[-1] + SIDECAR
+    if put.sidecar:
+        os.rename(put.sidecar, sidecar, src_dir_fd=put.directory, dst_dir_fd=put.directory)
+        put.sidecar = ""
     os.rename(put.temporary, put.components[-1], src_dir_fd=put.directory, dst_dir_fd=put.directory)
     put.temporary = ""
+    if put.metadata is None:
+        # What an earlier evaluation left would make this object look encrypted.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(sidecar, dir_fd=put.directory)
 
 
 def _sync_file_systems(batch: list[_Put], syncfs: Callable[[int], None]) -> None:
@@ -204,9 +227,11 @@ def _by_directory(batch: list[_Put]) -> dict[int, list[_Put]]:
 def _release(put: _Put) -> None:
     if put.directory < 0:
         return
-    if put.temporary:
+    for name in filter(None, (put.temporary, put.sidecar)):
         try:
-            os.unlink(put.temporary, dir_fd=put.directory)
+            os.unlink(name, dir_fd=put.directory)
+        except FileNotFoundError:
+            continue  # it could not even be made, and that is the error
         except OSError as error:
             put.error = put.error or error
     os.close(put.directory)

@@ -9,6 +9,7 @@ from actions.add_header import AddHeader
 from actions.bounce import Bounce, OrganizationalDomain, Relay
 from actions.disk import Disk
 from actions.drop import Drop
+from actions.envelope_encryption import Encryption
 from actions.function_host import FunctionHost
 from actions.http_port import HttpClient
 from actions.invoke_function import InvokeFunction
@@ -32,6 +33,7 @@ class Ports:
     relay: Relay | None
     hostname: str
     organizational_domain: OrganizationalDomain
+    encryption: Encryption | None = None
     base: Path = Path()
     scratch: Path | None = None
 
@@ -56,7 +58,7 @@ ACTIONS: dict[str, ActionKind] = {
     ),
     "disk": ActionKind(
         description="Stores the message as a file, in SES's object layout.",
-        make=lambda ports: Disk(ports.store, ports.base),
+        make=lambda ports: Disk(ports.store, ports.base, ports.encryption),
     ),
     "drop": ActionKind(description="Lets the message go on purpose.", make=lambda _: Drop()),
     "lambda": ActionKind(

@@ -23,6 +23,7 @@ from rules.schema_fields import (
     read_line,
     read_mailbox,
     read_message,
+    read_metadata,
     read_prefix,
     read_reply_code,
     read_retry,
@@ -65,6 +66,11 @@ class ActionSchema:
 
 
 _TOPIC = Field(read=read_topic, description="the topic that is told when it is done")
+_KEY = Field(read=read_arn, description="encrypts the object: alias/NAME or an ARN of KMS")
+_METADATA = Field(read=read_metadata, description='metadata of the object, name: text, as in {spam: "{spam}"}')
+_PREFIX = Field(
+    read=read_prefix, default="", description='put before the message id; a template, as in "in/{date:%Y/%m/%d}/"'
+)
 COMMON = {
     "retry_for": Field(
         read=read_retry, default=RETRY_SECONDS, description="how long a failing step is tried again, as in 4h"
@@ -90,9 +96,9 @@ ACTIONS: dict[str, ActionSchema] = {
         retries=True,
         fields={
             "path": Field(read=read_line, required=True, description="the directory"),
-            "object_key_prefix": Field(
-                read=read_prefix, default="", description="put before the message id, as in support/"
-            ),
+            "object_key_prefix": _PREFIX,
+            "kms_key_arn": _KEY,
+            "metadata": _METADATA,
             "topic_arn": _TOPIC,
         },
     ),
@@ -153,16 +159,17 @@ ACTIONS: dict[str, ActionSchema] = {
         },
     ),
     "s3": ActionSchema(
-        description="writes the message to a bucket",
+        description="writes the message to a bucket of S3, or of a store that speaks its protocol",
         ses="S3Action",
         retries=True,
         available=False,
         fields={
             "bucket_name": Field(read=read_line, required=True, description="the bucket"),
-            "object_key_prefix": Field(read=read_prefix, default="", description="put before the message id"),
-            "kms_key_arn": Field(read=read_arn, description="the key for client-side encryption"),
+            "object_key_prefix": _PREFIX,
+            "kms_key_arn": _KEY,
+            "metadata": _METADATA,
             "topic_arn": _TOPIC,
-            "iam_role_arn": Field(read=read_arn, description="the role that SES would take"),
+            "iam_role_arn": Field(read=read_arn, description="the role to take for writing"),
         },
     ),
     "sns": ActionSchema(

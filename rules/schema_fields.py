@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from mail.address import parse_mailbox
 from mail.errors import Malformed
+from rules.object_keys import literal_template, parse_template
 from rules.schema_findings import nearest
 from rules.schema_nodes import Node, Scalar, shown
 from rules.schema_reading import Reading
@@ -26,6 +27,7 @@ _TWO_PARTS = re.compile(r"[245]\.[0-9]{1,3}\Z")
 _PYTHON = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 _LOCAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARN = re.compile(r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+\Z")
+_METADATA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _LINE_BREAK = re.compile(r"[\r\n\x00]")
 
 
@@ -74,10 +76,38 @@ def read_header_value(reading: Reading, node: Node, what: str) -> str | None:
 
 
 def read_prefix(reading: Reading, node: Node, what: str) -> str | None:
-    """A key prefix. To a bucket `..` is a name like any other, to a directory it is the way out."""
+    """A key prefix, perhaps a template. To a bucket `..` is a name like any other, to a directory it is the way out."""
     text = reading.text(node, what, empty=True)
-    if text is not None and not reading.from_ses and (set(text.split("/")) & {".", ".."} or "\0" in text):
+    if text is None:
+        return None
+    if reading.from_ses:
+        return literal_template(text)
+    if set(text.split("/")) & {".", ".."} or "\0" in text:
         reading.error("bad-prefix", node, f'{what} {shown(text)} leaves the directory; write it without "." and ".."')
+        return None
+    return _template(reading, node, what, text)
+
+
+def read_metadata(reading: Reading, node: Node, what: str) -> dict[str, str] | None:
+    """Metadata of an object, name to template (SES writes none of its own; S3: user-defined metadata)."""
+    kept: dict[str, str] = {}
+    for key, value in reading.named(node, what):
+        name, text = key.text.lower(), read_line(reading, value, f"{what} {key.text}")
+        if not _METADATA_NAME.match(name) or name.startswith("x-amz-"):
+            expected = "expected a-z 0-9 - and _, not beginning with x-amz-"
+            reading.error("bad-metadata-name", key, f"{what} {shown(key.text)} is not a name; {expected}")
+        elif text is not None and not text.isascii():
+            reading.error("bad-template", value, f"{what} {key.text} is not ASCII, which a header field must be")
+        elif text is not None and _template(reading, value, f"{what} {key.text}", text) is not None:
+            kept[name] = text
+    return kept
+
+
+def _template(reading: Reading, node: Node, what: str, text: str) -> str | None:
+    try:
+        parse_template(text)
+    except Malformed as error:
+        reading.error("bad-template", node, f"{what}: {error}")
         return None
     return text
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions import object_store
-from actions.disk import Disk, key_components, object_key
+from actions.disk import Disk
+from actions.object_key import key_components, object_key
 from actions.object_store import ObjectStore
 from mail.errors import Permanent
 from mail.outcome import Outcome, Result
@@ -52,7 +53,7 @@ async def test_object_is_the_message_as_the_rule_sees_it(store: ObjectStore, tmp
     assert outcome == Outcome(
         result=Result.DONE,
         detail=f"stored as {path}",
-        data={"object_key": f"support/{ID}", "path": str(path)},
+        data={"object_key": f"support/{ID}", "object_key_prefix": "support", "path": str(path)},
     )
 
 

