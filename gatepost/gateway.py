@@ -31,22 +31,24 @@ from smtp.listener import Listener, listen
 from spool.control import serve_control
 from spool.database import open_spool
 from spool.ports import Accepted, Job, Retention, Spool
+from spool.reader import open_reader
 from verdicts.auth_results import forged_spans
 from verdicts.ports import Resolver
 
 log = logging.getLogger("gatepost")
 _SHARD = 0
 _SWEEP_SECONDS = 60.0
+_QUEUED_UNITS = 256  # semantics.md §6: more than these in the writer's queue pause reading
 _WRITER_WAIT_SECONDS = 0.02  # semantics.md §6: the runner claims nothing while an accept waits longer than this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """What `serve` watches over: `runner` ends with an exception if the spool broke."""
+    """What `serve` watches over: `runner` and `broken` end with an exception if the spool broke."""
 
     listener: Listener
     runner: "asyncio.Task[None]"
-    spool: Spool
+    broken: "asyncio.Future[None]"
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +60,8 @@ async def opened(
 ) -> AsyncIterator[Gateway]:
     """The whole gateway on these listening sockets; leaving it drains sessions and steps, then closes the spool."""
     async with contextlib.AsyncExitStack() as stack:
-        spool = open_spool(settings.data, _SHARD)
+        broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        spool = open_spool(settings.data, _SHARD, on_broken=broken.set_exception)
         stack.push_async_callback(spool.close)
         effects = wire.effects_of(settings, wire.now)
         stack.push_async_callback(effects.close)
@@ -73,14 +76,19 @@ async def opened(
         )
         running = asyncio.create_task(runner.run())
         stack.push_async_callback(runner.drain)
-        sweeping = asyncio.create_task(_sweep(spool, settings))
+        sweeping = asyncio.create_task(_sweep(spool, library, settings))
         stack.callback(sweeping.cancel)
         services = _services(settings, wire.resolver_of(settings), library, spool, runner, on_event)
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
-        listener = await listen(sockets, InboundBackend(services), wire.smtp_config_of(settings, wire.tls_of(settings)))
+        listener = await listen(
+            sockets,
+            InboundBackend(services),
+            wire.smtp_config_of(settings, wire.tls_of(settings)),
+            is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
+        )
         stack.push_async_callback(listener.drain)
-        yield Gateway(listener=listener, runner=running, spool=spool)
+        yield Gateway(listener=listener, runner=running, broken=broken)
 
 
 def _operator(spool: Spool, library: Library, runner: Runner) -> Callable[[dict[str, Any]], Awaitable[Any]]:
@@ -128,7 +136,7 @@ def _services(
     )
 
 
-async def _sweep(spool: Spool, settings: Settings) -> None:
+async def _sweep(spool: Spool, library: Library, settings: Settings) -> None:
     """Let retention take what it may, once a minute."""
     retention = Retention(
         metadata_seconds=settings.retention_metadata,
@@ -139,6 +147,8 @@ async def _sweep(spool: Spool, settings: Settings) -> None:
     while True:
         await asyncio.sleep(_SWEEP_SECONDS)
         swept = await spool.sweep(wire.now(), retention)
+        if swept.messages:
+            library.forget(await open_reader(settings.data).rule_books())
         if swept.messages or swept.bodies or swept.headers:
             log.info(
                 "retention: %d messages, %d headers and %d bodies removed", swept.messages, swept.headers, swept.bodies

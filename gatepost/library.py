@@ -18,6 +18,8 @@ from rules.model import RuleBook, decode_book
 from rules.schema_findings import Finding
 from spool.ports import RuleBooks
 
+_KEPT_VERSIONS = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
@@ -32,9 +34,7 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     """The book of `path`, of the settings' rules file, or the built-in one; ARNs mapped, `${VAR}` checked."""
     path = path or settings.rules
     if path is None:
-        loaded = load_text(
-            built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings)
-        )
+        loaded = load_text(built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings))
         return Opened(origin=built_in.NAME, book=loaded.book, findings=())
     loaded = load_book(path, limits=_limits(settings))
     findings = loaded.findings + (_variables(path) if loaded.book is not None else ())
@@ -93,6 +93,11 @@ class Library:
     def refresh(self) -> None:
         """Look at the pointer again: a command may have moved it."""
         self._active = None
+
+    def forget(self, referred: frozenset[str]) -> int:
+        """Delete versions that no message refers to; the newest stay, for sessions that are pinned to them and for `rollback`."""
+        newest = (version.digest for version in self._store.versions()[:_KEPT_VERSIONS])
+        return self._store.forget(referred.union(newest))
 
     def by_digest(self, digest: str) -> CompiledBook:
         """Raises `spool.ports.NotFound` for a version that is not kept any more."""

@@ -104,7 +104,9 @@ async def _serve(
             _write_ready(ready_file, gateway, settings)
         watcher = asyncio.create_task(_watch(settings, library, reload))
         stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait((stopped, gateway.runner, watcher), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            (stopped, gateway.runner, gateway.broken, watcher), return_when=asyncio.FIRST_COMPLETED
+        )
         watcher.cancel()
         stopped.cancel()
         for task in done - {stopped}:
@@ -125,7 +127,7 @@ def _announce(settings: Settings, library: Library, rules: Opened, gateway: Gate
     if not active.has_domains:
         click.echo("no domains are named: mail for every domain is taken, on loopback only")
     if active.digest != (rules.book.digest if rules.book else ""):
-        click.echo(f"{rules.origin} is loaded but not active; see gatepost rules list")
+        click.echo(f"{rules.origin} is loaded but not active (rules_on_change)")
 
 
 def _write_ready(path: Path, gateway: Gateway, settings: Settings) -> None:

@@ -83,3 +83,15 @@ def test_a_version_that_is_not_there_is_said(data):
 
 def test_without_state_it_says_so(tmp_path):
     assert run(tmp_path, "list").exit_code == 2
+
+
+def test_versions_that_no_message_refers_to_are_forgotten_but_the_newest(data):
+    books = open_rule_books(data / RULE_BOOKS)
+    library = Library(books, Settings(), lambda: NOW)
+    for number in range(30):
+        library.load(Opened(rules_named(f"rule{number}"), "more.yaml"))
+    one = next(version.digest for version in books.versions() if version.origin == "one.yaml")
+    assert library.forget(frozenset({one})) == 32 - 20 - 1
+    assert one in {version.digest for version in books.versions()}
+    assert library.active().digest == books.versions()[0].digest
+    books.close()
