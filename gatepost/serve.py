@@ -121,13 +121,19 @@ def _announce(settings: Settings, library: Library, rules: Opened, gateway: Gate
     count = len(active.book.rule_set.rules)
     origin = "built-in" if rules.origin == "built-in" else "file"
     named = f"{active.book.active}@{active.digest[:4]} ({origin}, {count} {'rule' if count == 1 else 'rules'})"
-    click.echo(f"gatepost ready  smtp {' '.join(gateway.listener.addresses)}  rules {named}  state {settings.data}")
+    click.echo(f"gatepost ready  smtp {' '.join(gateway.listener.addresses)}  rules {named}  state {_shown(settings.data)}")
     read = [str(path) for path in (*settings.files, settings.rules) if path is not None]
     click.echo(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
     if not active.has_domains:
         click.echo("no domains are named: mail for every domain is taken, on loopback only")
     if active.digest != (rules.book.digest if rules.book else ""):
         click.echo(f"{rules.origin} is loaded but not active (rules_on_change)")
+
+
+def _shown(path: Path) -> str:
+    """The path as somebody here would write it: `./var` below the working directory, else in full."""
+    relative = os.path.relpath(path)
+    return str(path.resolve()) if relative.startswith("..") else f"./{relative}"
 
 
 def _write_ready(path: Path, gateway: Gateway, settings: Settings) -> None:
