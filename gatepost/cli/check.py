@@ -122,7 +122,7 @@ def _is_settings(path: Path) -> bool:
 
 def _counted(book: RuleBook) -> str:
     rules = len(book.rule_set.rules)
-    domains = ", ".join(book.domains) or "the domains that its recipients name"
+    domains = ", ".join(book.domains) or "every domain"
     return f'rule set "{book.active}" with {rules} {"rule" if rules == 1 else "rules"} for {domains}'
 
 
