@@ -1,5 +1,6 @@
 """One readable line for each transaction, while the gateway runs on a terminal or in a container's log."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -41,13 +42,15 @@ def _summary(text: str) -> str:
 
 
 def printer() -> Callable[[Event], None]:
-    """Prints each line to standard output at once; a reader that is gone ends the lines, not the gateway."""
+    """Prints each line to standard output at once."""
+    return lambda event: say(line_of(event))
 
-    def show(event: Event) -> None:
-        try:
-            click.echo(line_of(event))
-            sys.stdout.flush()
-        except (BrokenPipeError, ValueError):
-            return
 
-    return show
+def say(text: str) -> None:
+    """A line on standard output; a reader that is gone ends the lines, not the gateway."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        # What stays in the buffer would fail again when the interpreter ends.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it lives as long as we do

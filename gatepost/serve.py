@@ -19,7 +19,7 @@ from gatepost.cli.exits import FAILED, FINDINGS
 from gatepost.control import RULE_BOOKS
 from gatepost.gateway import Gateway, opened
 from gatepost.library import Library, Opened, open_rules, refusals
-from gatepost.live import printer
+from gatepost.live import printer, say
 from gatepost.settings import Settings
 from mail.errors import GatepostError
 from spool.rule_sets import open_rule_books
@@ -111,8 +111,8 @@ async def _serve(
         stopped.cancel()
         for task in done - {stopped}:
             task.result()
-        click.echo("gatepost stopping: finishing what is under way")
-    click.echo("gatepost stopped")
+        say("gatepost stopping: finishing what is under way")
+    say("gatepost stopped")
     return 0
 
 
@@ -121,13 +121,13 @@ def _announce(settings: Settings, library: Library, rules: Opened, gateway: Gate
     count = len(active.book.rule_set.rules)
     origin = "built-in" if rules.origin == "built-in" else "file"
     named = f"{active.book.active}@{active.digest[:4]} ({origin}, {count} {'rule' if count == 1 else 'rules'})"
-    click.echo(f"gatepost ready  smtp {' '.join(gateway.listener.addresses)}  rules {named}  state {_shown(settings.data)}")
+    say(f"gatepost ready  smtp {' '.join(gateway.listener.addresses)}  rules {named}  state {_shown(settings.data)}")
     read = [str(path) for path in (*settings.files, settings.rules) if path is not None]
-    click.echo(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
+    say(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
     if not active.has_domains:
-        click.echo("no domains are named: mail for every domain is taken, on loopback only")
+        say("no domains are named: mail for every domain is taken, on loopback only")
     if active.digest != (rules.book.digest if rules.book else ""):
-        click.echo(f"{rules.origin} is loaded but not active (rules_on_change)")
+        say(f"{rules.origin} is loaded but not active (rules_on_change)")
 
 
 def _shown(path: Path) -> str:
@@ -175,4 +175,4 @@ def _load_again(settings: Settings, library: Library) -> None:
         click.echo(f"{rules.origin} is refused; rule set {library.active().digest[:4]} stays active", err=True)
         return
     active = library.load(rules)
-    click.echo(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if active else 'not active'}")
+    say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if active else 'not active'}")
