@@ -127,7 +127,7 @@ def _announce(settings: Settings, library: Library, rules: Opened, gateway: Gate
     if not active.has_domains:
         say("no domains are named: mail for every domain is taken, on loopback only")
     if active.digest != (rules.book.digest if rules.book else ""):
-        say(f"{rules.origin} is loaded but not active (rules_on_change)")
+        say(f"{rules.origin} is loaded but not active; see gatepost rules list")
 
 
 def _shown(path: Path) -> str:
