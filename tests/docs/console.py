@@ -37,7 +37,7 @@ _VOLATILE = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
     (re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d? \w{3} \d{4}\b"), "<date>"),
     (re.compile(r"@[0-9a-f]{4}\b"), "@<digest>"),
-    (re.compile(r"\(rules [0-9a-f]{12}\)"), "(rules <digest>)"),
+    (re.compile(r"\b[0-9a-f]{12}\b"), "<digest>"),
 )
 _READING = ("find", "show", "explain", "queue list", "queue show")
 _SWAKS = """\

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from console import ROOT, Block, Console, blocks
 
+from gatepost.control import TAKES
 from gatepost.settings_file import load_settings
 from gatepost.zone_file import read_zone
+from mail.outcome import Result
 from rules.load import load_text
+from rules.object_keys import PLACEHOLDERS
 from rules.schema_actions import ACTIONS, AVAILABLE, COMMON, RETRY_SECONDS
 from rules.schema_conditions import CONDITION_WORDS
 from rules.schema_rules import RULE_KEYS
+from spool.ports import MessageState
 from tools.settings_table import rendered, with_table
 
 DOCS = ROOT / "docs"
@@ -119,6 +123,25 @@ def test_every_condition_has_its_row_and_example() -> None:
 
 def test_every_key_of_a_rule_has_its_row() -> None:
     assert set(rows("rules.md", "## A rule")) >= set(RULE_KEYS)
+
+
+def test_every_placeholder_of_a_template_is_shown() -> None:
+    text = (DOCS / "actions.md").read_text().partition("### Templates")[2].partition("\n## ")[0]
+    shown = set(re.findall(r"`\{([a-z_.]+)(?::[^}]*)?\}`", text))
+    assert shown == set(PLACEHOLDERS)
+
+
+def test_every_message_state_and_step_outcome_has_its_row() -> None:
+    assert list(rows("operations.md", "## Message states")) == [state.value for state in MessageState]
+    assert set(rows("operations.md", "## Step outcomes")) == {result.value for result in Result}
+
+
+def test_the_jobs_that_a_command_is_for_are_the_programs() -> None:
+    text = (DOCS / "operations.md").read_text()
+    for operation, states in TAKES.items():
+        row = re.search(rf"^\| `gatepost queue {operation}` \|.*\| ([a-z, ]+) \|$", text, re.MULTILINE)
+        assert row is not None, operation
+        assert set(row[1].split(", ")) == {state.value for state in states}, operation
 
 
 def anchors(path: Path) -> set[str]:

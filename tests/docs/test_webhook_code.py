@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from console import ROOT, blocks
@@ -80,3 +85,76 @@ def test_go_verifies(tmp_path: Path) -> None:
     )
     done = subprocess.run(["go", "test", "./..."], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Received(BaseHTTPRequestHandler):
+    """Keeps each request that comes, and is content with it."""
+
+    kept: list[tuple[dict[str, str], bytes]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        type(self).kept.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+
+def request_of(rules: str, tmp_path: Path) -> tuple[dict[str, str], bytes]:
+    """What really arrives at an endpoint when a sample message is walked by a webhook action."""
+    Received.kept = []
+    with HTTPServer(("127.0.0.1", 0), Received) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "rules.yaml").write_text(rules.format(url=f"http://127.0.0.1:{server.server_port}/inbound"))
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "gatepost", "replay", str(ROOT / "samples/messages/invoice.eml"), "--run"),
+                *("--rules", "rules.yaml", "--dns", str(ROOT / "samples/dns/zone.yaml")),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    (request,) = Received.kept
+    return request
+
+
+RULES = """\
+domains: [example.com]
+rule_sets:
+  default:
+    - name: hook
+      actions:
+        - webhook:
+            url: "{url}"
+            secret: whsec_YSBwdWJsaXNoZWQgc2FtcGxlIHNlY3JldCE=
+            headers: {{X-Source: mx1, Webhook-Id: forged}}
+"""
+
+
+def keys(value: Any) -> Any:
+    """The shape of JSON: keys in their order, and what a list holds by its first item."""
+    if isinstance(value, dict):
+        return {name: keys(inner) for name, inner in value.items()}
+    return [keys(value[0])] if isinstance(value, list) and value and isinstance(value[0], dict) else None
+
+
+def test_a_real_request_is_the_one_that_the_page_describes(tmp_path: Path) -> None:
+    headers, body = request_of(RULES, tmp_path)
+    assert headers["webhook-id"].endswith("/0/hook/0")
+    assert headers["x-source"] == "mx1"
+    assert headers["content-type"] == "application/json"
+    names: dict = {}
+    exec(code("python"), names)
+    assert names["verify"](SECRETS[0], headers, body, int(headers["webhook-timestamp"])) is True
+    (shown,) = blocks(PAGE, "json")
+    page, real = keys(json.loads(shown.text)), keys(json.loads(body))
+    assert set(page["mail"].pop("commonHeaders")) <= set(real["mail"].pop("commonHeaders"))
+    assert json.dumps(page) == json.dumps(real)
+    assert json.loads(body)["receipt"]["action"]["encoding"] == "UTF8"
