@@ -70,12 +70,13 @@ class GatewayProcess:
     config: Path | None = None
     options: tuple[str, ...] = ()
     listen: str = "127.0.0.1:0"
+    state: Path | None = None
     variables: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def data(self) -> Path:
-        return self.directory / "var"
+        return self.state or self.directory / "var"
 
     @property
     def ready_file(self) -> Path:
@@ -176,16 +177,8 @@ class GatewayProcess:
     def cli(self, *arguments: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
         """A command about this gateway's state."""
         named = ("--config", self.config) if self.config is not None else ()
-        return run_program(
-            arguments[0],
-            "--data",
-            self.data,
-            *named,
-            *arguments[1:],
-            cwd=self.directory,
-            timeout=timeout,
-            **self.variables,
-        )
+        given = (*arguments, "--data", self.data, *named)
+        return run_program(*given, cwd=self.directory, timeout=timeout, **self.variables)
 
     def objects(self, *arguments: str | Path, timeout: float = 60) -> list[dict[str, Any]]:
         """The lines of a command's --json, which must succeed."""

@@ -143,7 +143,7 @@ def test_a_port_that_is_taken_is_said_with_the_way_out(gateway: Start) -> None:
 
 def test_a_second_gateway_on_the_same_state_is_refused(gateway: Start) -> None:
     first = gateway(rules=GOOD)
-    second = gateway(start=False, rules=GOOD, options=("--data", str(first.data)))
+    second = gateway(start=False, rules=GOOD, state=first.data)
     second.launch()
     assert second.wait() == 3
     assert "error: " in second.output
