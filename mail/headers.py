@@ -15,6 +15,8 @@ FOLD_AT = 78  # RFC 5322 §2.1.1
 
 # RFC 5322 §3.6.8: printable ASCII; anything else is a line that no reader agrees about. §4.5.3: white space before the colon.
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_NAME_TEXT = re.compile(r"[!-9;-~]+\Z")
+_BREAK = re.compile("[\r\n\0]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,8 @@ def header_field(name: str, value: str) -> bytes:
 
     Raises `Misuse` for a line break or NUL in either, and for a name that RFC 5322 §3.6.8 does not allow.
     """
-    if not name or any(not 33 <= ord(character) <= 126 or character == ":" for character in name):
+    if not _NAME_TEXT.match(name):
         raise Misuse("not a header field name")
-    if any(character in value for character in "\r\n\0"):
+    if _BREAK.search(value):
         raise Misuse("line break or NUL in a header value")
     return f"{name}: {value}\r\n".encode()

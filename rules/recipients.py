@@ -23,6 +23,9 @@ def pattern_key(pattern: str) -> str:
     return f"{mailbox.local_part.lower()}@{mailbox.domain}"
 
 
+_REMEMBERED = 4096  # mailboxes; a flood of made-up ones only empties the memory
+
+
 def domain_keys(domain: str) -> tuple[str, ...]:
     """The keys that take every address of a domain: itself, and `.parent` for each parent; an address literal has none."""
     if domain.startswith("["):
@@ -53,6 +56,8 @@ class RecipientIndex:
     def __init__(self, rules: Iterable[Rule], domains: Iterable[str]) -> None:
         self._domains = frozenset(domain.lower() for domain in domains)
         self._catch_all, self._by_key = _filed(rules)
+        # One message asks about each of its recipients several times, and most mail is for few mailboxes.
+        self._wanted: dict[Mailbox, tuple[int, ...]] = {}
 
     def is_ours(self, domain: str) -> bool:
         """Whether mail for this domain is ours to take (semantics.md §1)."""
@@ -60,8 +65,15 @@ class RecipientIndex:
 
     def wants(self, mailbox: Mailbox) -> tuple[int, ...]:
         """The positions of the rules that want this mailbox, in order; none for a domain that is not ours."""
-        if not self.is_ours(mailbox.domain):
-            return ()
+        wanted = self._wanted.get(mailbox)
+        if wanted is None:
+            wanted = self._look_up(mailbox) if self.is_ours(mailbox.domain) else ()
+            if len(self._wanted) >= _REMEMBERED:
+                self._wanted.clear()
+            self._wanted[mailbox] = wanted
+        return wanted
+
+    def _look_up(self, mailbox: Mailbox) -> tuple[int, ...]:
         found = self._catch_all
         for key in mailbox_keys(mailbox):
             positions = self._by_key.get(key)
