@@ -1,0 +1,75 @@
+"""What docs/known-issues.md calls known is still so. A test that fails here is good news: take the line out of the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from console import ROOT
+
+from gatepost.cli import COMMANDS, main
+from gatepost.settings import Settings, table
+from gatepost.wire import effects_of, now
+from rules.schema_actions import ACTIONS, AVAILABLE, COMMON
+
+PAGE = " ".join((ROOT / "docs" / "known-issues.md").read_text().split())
+README = " ".join((ROOT / "README.md").read_text().split())
+SETTINGS = {row.name for row in table()}
+
+
+def said(*phrases: str) -> None:
+    for phrase in phrases:
+        assert phrase in PAGE, f"known-issues.md no longer says: {phrase}"
+
+
+def test_there_is_no_scan_engine() -> None:
+    said("There is no scan engine.")
+    assert "spam and virus scans" in README
+    assert not {name for name in SETTINGS if name.startswith(("spam.", "virus."))}
+
+
+def test_the_same_actions_of_ses_are_missing() -> None:
+    missing = {schema.ses for name, schema in ACTIONS.items() if name not in AVAILABLE}
+    assert missing == {"S3Action", "SNSAction", "WorkmailAction", "ConnectAction"}
+    said("S3, SNS, WorkMail and Connect actions do not run.")
+    assert "S3, SNS, WorkMail and Connect actions" in README
+
+
+def test_dns_lists_and_trusted_sealers_have_no_setting() -> None:
+    said("`dnsbl` is never looked up", "No setting names trusted ARC sealers")
+    assert not {name for name in SETTINGS if name.startswith(("dnsbl.", "arc.", "verdicts.arc"))}
+
+
+def test_nothing_encrypts_what_is_stored() -> None:
+    said("There is no key store")
+    assert effects_of(Settings(), now).ports.encryption is None
+
+
+def test_on_failure_of_an_action_is_read_for_nothing() -> None:
+    said("`on_failure` in an action is accepted and has no effect.")
+    assert "on_failure" in COMMON
+    assert 'parameters.get("on_failure")' not in "".join(path.read_text() for path in (ROOT / "rules").glob("*.py"))
+
+
+def test_a_replay_shows_would_run_for_what_has_no_target(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("A replay shows `would run` for an action whose ARN has no local target.")
+    monkeypatch.chdir(ROOT)
+    command = ["replay", "samples/messages/invoice.eml", "--rules", "samples/ses/rules.json"]
+    with pytest.raises(SystemExit):
+        main([*command, "--dns", "samples/dns/zone.yaml", "--json"])
+    steps = json.loads(capsys.readouterr().out)["steps"]
+    assert {step["outcome"] for step in steps} == {"would_run"}
+
+
+def test_wait_wants_whole_ids(tmp_path: Path) -> None:
+    said("`gatepost wait` wants whole ids.")
+    with pytest.raises(SystemExit) as left:
+        main(["wait", "06gvsgk5r808", "--data", str(tmp_path)])
+    assert left.value.code == 2
+
+
+def test_there_is_no_command_that_sends_or_tests() -> None:
+    assert not {"send", "test", "backtest", "quarantine", "doctor"} & set(COMMANDS)
