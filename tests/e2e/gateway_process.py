@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from gatepost.cli import gatepost
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLES = ROOT / "samples"
 START_SECONDS = 30.0
+# What no reply and no log may show to anybody.
+PYTHON = re.compile(r"Traceback|Exception|[a-z]Error\b|\.py\b|<class|object at|asyncio:|never awaited|b'")
 PROGRAM = (sys.executable, "-m", "gatepost")
 
 

@@ -81,9 +81,9 @@ FOREIGN = [
 ]
 
 
-@pytest.fixture
-def live(gateway: Start) -> GatewayProcess:
-    return gateway(rules=RULES, dns=ZONE)
+@pytest.fixture(scope="module")
+def live(shared_gateway: Start) -> GatewayProcess:
+    return shared_gateway(rules=RULES, dns=ZONE)
 
 
 def answers(live: GatewayProcess, recipients: list[str]) -> Iterator[tuple[str, int]]:

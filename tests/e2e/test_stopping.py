@@ -95,8 +95,8 @@ def test_a_backlog_at_the_end_is_worked_off_after_the_next_start(live: GatewayPr
     assert live.stop() == 0
     sink.status = 200
     live.start()
-    done = live.cli("queue", "retry", *ids)
-    assert done.returncode == 0, done.stderr
+    # Some have had their next attempt by themselves by now: then there is nothing to retry.
+    live.cli("queue", "retry", *ids)
     live.wait_done(*ids)
     assert set(sink.ids()) == {f"{message_id}/0/keep/1" for message_id in ids}
 
