@@ -73,13 +73,17 @@ class Scanner(Protocol):
     async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """`headers` by lower-case name. `body` may be cut at the client's limit."""
+class HttpAnswer(Protocol):
+    """`headers` by lower-case name; `body` may be cut at the client's limit."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def body(self) -> bytes: ...
 
 
 class HttpPost(Protocol):

@@ -21,7 +21,9 @@ from mail.verdict import ScanResult, Status
 from verdicts.ports import HttpPost
 
 REPLY_OCTETS = 4 * 1024 * 1024  # it lists the message's URLs: 245 KB were seen
-_FIELD_CHARACTERS = 1000
+# What rspamd reads as head of a request is bounded (80 KiB), and a request it refuses is a message that was not scanned.
+_FIELD_OCTETS = 330
+_RECIPIENTS = 100
 _STATUS = {
     "no action": Status.PASS,
     "greylist": Status.GRAY,
@@ -106,9 +108,8 @@ class RspamdScorer:
 def _fields(envelope: Envelope, client: Client) -> Iterator[tuple[str, str]]:
     """What the edge knows of the transaction, in rspamd's words."""
     yield "Content-Type", "application/octet-stream"
-    yield "Connection", "keep-alive"  # else rspamd closes
     yield "From", _safe(f"<{envelope.reverse_path or ''}>")
-    for mailbox in envelope.mailboxes:
+    for mailbox in envelope.mailboxes[:_RECIPIENTS]:
         yield "Rcpt", _safe(f"<{mailbox}>")
     if client.ip is not None:
         yield "IP", client.ip
@@ -119,5 +120,5 @@ def _fields(envelope: Envelope, client: Client) -> Iterator[tuple[str, str]]:
 
 def _safe(text: str) -> str:
     """Text for one field: a control character would end it, or the request."""
-    shown = "".join(character if character.isprintable() else "?" for character in text[:_FIELD_CHARACTERS])
-    return shown.encode("utf-8", "replace").decode()
+    shown = "".join(character if character.isprintable() else "?" for character in text[:_FIELD_OCTETS])
+    return shown.encode()[:_FIELD_OCTETS].decode("utf-8", "ignore")

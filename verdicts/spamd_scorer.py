@@ -20,7 +20,7 @@ _STATUS_LINE = re.compile(rb"SPAMD/[0-9.]+ ([0-9]+) ([^\r\n]*)")
 _LENGTH = re.compile(rb"^Content-length: *([0-9]{1,9}) *\r?$", re.MULTILINE | re.IGNORECASE)
 _SPAM = re.compile(rb"^Spam: (True|False) ; (-?[0-9.]+) / (-?[0-9.]+) *\r?$", re.MULTILINE | re.IGNORECASE)
 _VERSION = re.compile(rb"^X-Spam-Checker-Version: SpamAssassin ([^\s()]+)", re.MULTILINE)
-_PROBE = b"Subject: version\r\n\r\n"
+_PROBE = b"\r\n"
 
 
 class SpamdScorer:
