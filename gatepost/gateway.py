@@ -131,7 +131,8 @@ def _services(
         clock=wire.now,
         entropy=secrets.token_bytes,
         on_event=on_event,
-        look_up=wire.look_up_of(resolver),
+        name_of=wire.name_of(resolver),
+        lists=wire.dns_lists_of(settings, resolver),
         settings=wire.inbound_settings_of(settings),
     )
 

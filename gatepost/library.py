@@ -17,6 +17,7 @@ from rules.load import Limits, load_book, load_text
 from rules.model import RuleBook, decode_book
 from rules.schema_findings import Finding
 from spool.ports import RuleBooks
+from verdicts.dns_lists import parse_dns_lists
 
 _KEPT_VERSIONS = 20
 
@@ -34,9 +35,9 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     """The book of `path`, of the settings' rules file, or the built-in one; ARNs mapped, `${VAR}` checked."""
     path = path or settings.rules
     if path is None:
-        loaded = load_text(built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings))
+        loaded = load_text(built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings), dns_lists=_asked(settings))
         return Opened(origin=built_in.NAME, book=loaded.book, findings=())
-    loaded = load_book(path, limits=_limits(settings))
+    loaded = load_book(path, limits=_limits(settings), dns_lists=_asked(settings))
     findings = loaded.findings + (_variables(path) if loaded.book is not None else ())
     book = loaded.book
     if book is not None:
@@ -102,6 +103,11 @@ class Library:
     def by_digest(self, digest: str) -> CompiledBook:
         """Raises `spool.ports.NotFound` for a version that is not kept any more."""
         return self._kept(digest)
+
+
+def _asked(settings: Settings) -> frozenset[str]:
+    """The DNS lists whose answers a rule may ask for."""
+    return frozenset(dns_list.zone for dns_list in parse_dns_lists(settings.dnsbl_lists))
 
 
 def _limits(settings: Settings) -> Limits:

@@ -17,7 +17,7 @@ from gatepost.explanation import envelope_object, reply_object, stored_story, st
 from gatepost.sample import Sample
 from gatepost.settings import Settings
 from inbound.accept import Incoming, examine, unit_of
-from inbound.admission import Admission, Sender, admit
+from inbound.admission import Admission, Sender, admit, is_vouched
 from inbound.ports import InboundSettings, Judge
 from mail.envelope import Envelope, Recipient
 from mail.ids import message_id_of_file
@@ -60,8 +60,8 @@ class Replayer:
 
     async def replay(self, sample: Sample, book: CompiledBook, *, run: bool = False) -> dict[str, Any]:
         """The line of `gatepost replay --json`."""
-        sample = await self._named(sample)
-        admissions = self._admissions(sample, book)
+        sample, listed = await self._looked_up(sample)
+        admissions = self._admissions(sample, book, listed)
         accepted = [admission for admission in admissions if admission.reply.is_positive]
         envelope = _of_these(sample.envelope, accepted or admissions)
         incoming = Incoming(
@@ -70,6 +70,7 @@ class Replayer:
             client=sample.client,
             envelope=envelope,
             message=sample.message,
+            dnsbl=() if is_vouched(book, sample.client, envelope.mailboxes) else listed,
         )
         forged = partial(forged_spans, authserv_id=self.settings.verdicts_authserv_id)
         examined = await examine(incoming, book, self.judge, forged)
@@ -140,21 +141,25 @@ class Replayer:
         rows = await spool.ledger(receipt.message_id)
         return stored_story(receipt, book, rows, 0, reply_object(reply), self.prepend)
 
-    async def _named(self, sample: Sample) -> Sample:
-        """The client with its confirmed name, as the edge looks it up beside the dialogue."""
-        if sample.client.ip is None:
-            return sample
-        name = await confirmed_name(self.resolver, sample.client.ip)
-        return replace(sample, client=replace(sample.client, name=name))
+    async def _looked_up(self, sample: Sample) -> tuple[Sample, tuple[str, ...]]:
+        """The client with its confirmed name, and the lists that list it, as the edge looks them up beside the dialogue."""
+        ip = sample.client.ip
+        if ip is None:
+            return sample, ()
+        lists = wire.dns_lists_of(self.settings, self.resolver)
+        answers = await asyncio.gather(*(is_listed(ip) for is_listed in lists.values()))
+        listed = tuple(zone for zone, answer in zip(lists, answers, strict=True) if answer)
+        name = await confirmed_name(self.resolver, ip)
+        return replace(sample, client=replace(sample.client, name=name)), listed
 
-    def _admissions(self, sample: Sample, book: CompiledBook) -> list[Admission]:
+    def _admissions(self, sample: Sample, book: CompiledBook, listed: tuple[str, ...]) -> list[Admission]:
         sender = Sender(
             client=sample.client, reverse_path=sample.envelope.reverse_path, declared_size=len(sample.message.raw)
         )
         first: tuple[str, ...] | None = None
         admissions: list[Admission] = []
         for mailbox in sample.envelope.mailboxes:
-            admission = admit(book, sender, mailbox, first=first, settings=self.inbound)
+            admission = admit(book, sender, mailbox, first=first, settings=self.inbound, listed=listed)
             if admission.reply.is_positive and first is None:
                 first = admission.wanting
             admissions.append(admission)

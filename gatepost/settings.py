@@ -91,6 +91,27 @@ class Settings:
     dns_zone: Path | None = _setting("dns.zone", "path", None, "answer from this zone file and ask no name server")
     dns_timeout: int = _setting("dns.timeout", "duration", 10, "wait for all DNS answers about one message")
     dns_cache: int = _setting("dns.cache", "count", 20_000, "answers kept in memory")
+    dnsbl_lists: tuple[str, ...] = _setting(
+        "dnsbl.lists",
+        "dns_lists",
+        (),
+        "DNS lists to ask about the client, in order; `ZONE=CODE,CODE-CODE` counts only these answers",
+    )
+    dnsbl_reject: bool = _setting(
+        "dnsbl.reject",
+        "flag",
+        True,
+        "refuse a listed client at RCPT, unless an Allow filter vouches for it; false: only the condition `dnsbl` sees it",
+    )
+    dnsbl_wait: int = _setting(
+        "dnsbl.wait", "duration", 2, "how long the first RCPT waits for the lists, then it passes"
+    )
+    dnsbl_domain_lists: tuple[str, ...] = _setting(
+        "dnsbl.domain_lists",
+        "dns_lists",
+        (),
+        "DNS lists of domains to ask about the links of a message, for the spam engine `builtin`",
+    )
     verdicts_deadline: int = _setting("verdicts.deadline", "duration", 20, "wait for all verdicts about one message")
     verdicts_dmarc: str = _setting(
         "verdicts.dmarc",

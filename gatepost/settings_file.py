@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from gatepost.settings import Described, Settings, table
+from mail.errors import Malformed
 from rules.load_yaml import parse_yaml
 from rules.patterns import pattern_error
 from rules.schema_addresses import read_cidr
 from rules.schema_findings import Finding, Report, nearest
 from rules.schema_nodes import TOP, Mapping, Node, Scalar, Sequence, shown
 from rules.schema_reading import Reading
+from verdicts.dns_lists import parse_dns_list
 
 MAX_OCTETS = 1 << 20
 SEARCHED = (Path("gatepost.yaml"), Path("/etc/gatepost/gatepost.yaml"))
@@ -115,7 +117,7 @@ class _Reader:
                 self._reading.report.add(_at_variable(variable, f"unknown setting {shown(name)}{nearest(name, known)}"))
             return
         node = parse_yaml(text, report) or Scalar(text, text, True, 1, 1)
-        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths"):
+        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths", "dns_lists"):
             node = Sequence(
                 [Scalar(part.strip(), part.strip(), True, 1, 1) for part in text.split(",") if part.strip()], 1, 1
             )
@@ -166,6 +168,7 @@ class _Reader:
             "cidrs": lambda item: read_cidr(self._reading, item, row.name),
             "paths": lambda item: self._path(self._reading.text(item, row.name) or "."),
             "listen": lambda item: self._address(item, row.name),
+            "dns_lists": lambda item: self._dns_list(item, row.name),
         }
         items = node.items if isinstance(node, Sequence) else [node]
         found = [readers[row.kind](item) for item in items]
@@ -179,6 +182,17 @@ class _Reader:
             self._reading.error(
                 "bad-address", node, f"{what} is {shown(text)}; expected HOST:PORT, as in 127.0.0.1:2525 or [::]:25"
             )
+            return None
+        return text
+
+    def _dns_list(self, node: Node, what: str) -> str | None:
+        text = self._reading.text(node, what)
+        if text is None:
+            return None
+        try:
+            parse_dns_list(text)
+        except Malformed as error:
+            self._reading.error("bad-dns-list", node, f"{what} is {shown(text)}; {error}")
             return None
         return text
 

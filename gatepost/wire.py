@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from actions.function_host import FunctionHost, FunctionSettings
@@ -18,7 +19,7 @@ from gatepost.http_client import AiohttpClient
 from gatepost.settings import Settings
 from gatepost.settings_file import parse_address
 from gatepost.zone_file import read_zone
-from inbound.ports import ClientFacts, InboundSettings, Judge
+from inbound.ports import InboundSettings, Judge
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.message import Message
@@ -31,6 +32,7 @@ from smtp.config import BareNewline, Limits, SmtpConfig, Timeouts
 from smtp.tls import self_signed, server_context
 from verdicts.alignment import registrable_domain
 from verdicts.auth_results import authentication_results
+from verdicts.dns_lists import parse_dns_lists
 from verdicts.dns_resolver import LiveResolver
 from verdicts.judge import Judgement, judge
 from verdicts.policy import Policy
@@ -112,7 +114,13 @@ def judge_of(settings: Settings, resolver: Resolver) -> Judge:
     policy = policy_of(settings)
 
     async def judged(
-        message: Message, envelope: Envelope, client: Client, *, received_at: datetime, needs: Needs
+        message: Message,
+        envelope: Envelope,
+        client: Client,
+        *,
+        received_at: datetime,
+        needs: Needs,
+        dnsbl: tuple[str, ...],  # noqa: ARG001 - the port's; no engine here asks for it
     ) -> Judgement:
         return await judge(
             message,
@@ -128,11 +136,14 @@ def judge_of(settings: Settings, resolver: Resolver) -> Judge:
     return judged
 
 
-def look_up_of(resolver: Resolver) -> Callable[[str], Awaitable[ClientFacts]]:
-    async def look_up(ip: str) -> ClientFacts:
-        return ClientFacts(name=await confirmed_name(resolver, ip))
+def name_of(resolver: Resolver) -> Callable[[str], Awaitable[str | None]]:
+    return partial(confirmed_name, resolver)
 
-    return look_up
+
+def dns_lists_of(settings: Settings, resolver: Resolver) -> dict[str, Callable[[str], Awaitable[bool]]]:
+    """The DNS lists of addresses by zone, each asked whether it lists an address."""
+    lists = parse_dns_lists(settings.dnsbl_lists)
+    return {dns_list.zone: partial(dns_list.lists_address, resolver) for dns_list in lists}
 
 
 def inbound_settings_of(settings: Settings) -> InboundSettings:
@@ -142,6 +153,8 @@ def inbound_settings_of(settings: Settings) -> InboundSettings:
         max_ready_jobs=settings.spool_max_ready,
         reserve_octets=settings.spool_reserve,
         most_received_fields=settings.smtp_received_limit,
+        wait_for_lists_seconds=settings.dnsbl_wait,
+        refuse_listed=settings.dnsbl_reject,
     )
 
 

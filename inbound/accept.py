@@ -116,7 +116,14 @@ async def examine(
     """Judge one message and write its receipt: the same for live mail and for a replayed file."""
     message = incoming.message
     needs = book.needs(incoming.envelope.mailboxes)
-    judgement = await judge(message, incoming.envelope, incoming.client, received_at=incoming.received_at, needs=needs)
+    judgement = await judge(
+        message,
+        incoming.envelope,
+        incoming.client,
+        received_at=incoming.received_at,
+        needs=needs,
+        dnsbl=incoming.dnsbl,
+    )
     receipt = Receipt(
         message_id=incoming.message_id,
         received_at=incoming.received_at,

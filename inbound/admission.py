@@ -4,6 +4,7 @@ The order for a recipient is part of what it means: relaying is denied before an
 learns nothing of who exists here, and TLS is asked for only where some rule would take the mail.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from inbound.ports import InboundSettings
@@ -48,16 +49,33 @@ def complete(book: CompiledBook, mailbox: Mailbox, hostname: str) -> Mailbox:
     return mailbox if mailbox.domain else replace(mailbox, domain=book.postmaster_domain or hostname)
 
 
+def is_vouched(book: CompiledBook, client: Client, mailboxes: Iterable[Mailbox]) -> bool:
+    """Whether Allow filters let the client pass to all of these recipients: then no list counts against it (semantics.md §5)."""
+    address = client.address
+    return all(book.is_allowed(address, mailbox) for mailbox in mailboxes)
+
+
 def admit(
-    book: CompiledBook, sender: Sender, mailbox: Mailbox, *, first: tuple[str, ...] | None, settings: InboundSettings
+    book: CompiledBook,
+    sender: Sender,
+    mailbox: Mailbox,
+    *,
+    first: tuple[str, ...] | None,
+    settings: InboundSettings,
+    listed: tuple[str, ...] = (),
 ) -> Admission:
-    """Decide on one recipient; `first` are the rules that want the first recipient accepted, None before there is one."""
+    """Decide on one recipient; `first` are the rules that want the first recipient accepted, None before there is one.
+
+    `listed` are the DNS lists that list the client.
+    """
     mailbox = complete(book, mailbox, settings.hostname)
     if not book.is_ours(mailbox.domain):
         return Admission(mailbox=mailbox, reply=RELAYING_DENIED)
     blocking = book.blocked_by(sender.client.address, mailbox)
     if blocking is not None:
         return Admission(mailbox=mailbox, reply=BLOCKED_IP, by=blocking.name)
+    if listed and settings.refuse_listed and not is_vouched(book, sender.client, (mailbox,)):
+        return Admission(mailbox=mailbox, reply=BLOCKED_IP, by=listed[0])
     rules = book.wants(mailbox)
     if not rules:
         return Admission(mailbox=mailbox, reply=NO_SUCH_MAILBOX)

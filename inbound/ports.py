@@ -1,6 +1,6 @@
 """What the inbound path is given by whoever wires it: everything that is not a pure decision or a value."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -17,26 +17,26 @@ from verdicts.judge import Judgement
 
 
 class Judge(Protocol):
-    """`verdicts.judge` with its resolver, policy and scanners bound."""
+    """`verdicts.judge` with its resolver, policy and scanners bound. `dnsbl` are the lists that list the client."""
 
     async def __call__(
-        self, message: Message, envelope: Envelope, client: Client, *, received_at: datetime, needs: Needs
+        self,
+        message: Message,
+        envelope: Envelope,
+        client: Client,
+        *,
+        received_at: datetime,
+        needs: Needs,
+        dnsbl: tuple[str, ...],
     ) -> Judgement: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientFacts:
-    """What DNS says of the client's address: its forward-confirmed name, and the lists that list it."""
-
-    name: str | None = None
-    dnsbl: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundSettings:
     """`hostname` is ours. `reserve_*`: below this much free disk nothing is taken (semantics.md §6).
 
-    `wait_for_names_seconds` is how long a message waits for `look_up`.
+    `wait_for_names_seconds` is how long a message waits for `name_of`; `wait_for_lists_seconds` how long the first RCPT, or the
+    message, waits for the lists. `refuse_listed`: a client on a list is refused at RCPT.
     """
 
     hostname: str = "localhost"
@@ -48,6 +48,8 @@ class InboundSettings:
     most_header_octets: int = 2**20
     most_header_lines: int = 20_000
     wait_for_names_seconds: float = 2.0
+    wait_for_lists_seconds: float = 2.0
+    refuse_listed: bool = True
 
 
 def _ignore(_: Event) -> None:
@@ -59,8 +61,8 @@ class Services:
     """All that an inbound session uses.
 
     `book` gives the active rule book, compiled; `forged_spans` the fields to cut; `on_accept` gets each leased first job after its
-    commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `look_up` asks DNS about an
-    address (None: it is not asked).
+    commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `name_of` asks DNS for
+    the confirmed name of an address (None: it is not asked); `lists` are DNS lists by name, each asked whether it lists an address.
     """
 
     book: Callable[[], CompiledBook]
@@ -71,5 +73,6 @@ class Services:
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     on_event: Callable[[Event], None] = _ignore
-    look_up: Callable[[str], Awaitable[ClientFacts]] | None = None
+    name_of: Callable[[str], Awaitable[str | None]] | None = None
+    lists: Mapping[str, Callable[[str], Awaitable[bool]]] = field(default_factory=dict)
     settings: InboundSettings = field(default_factory=InboundSettings)

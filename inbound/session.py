@@ -1,19 +1,16 @@
 """One SMTP client's session on the MX: admission by the pinned rule book, acceptance, and a history row for all that failed."""
 
-import asyncio
-import logging
 from dataclasses import replace
 
 from inbound.accept import Delivery, take, tell
-from inbound.admission import Sender, admit, storage_refusal
-from inbound.ports import ClientFacts, Services
+from inbound.admission import Sender, admit, complete, is_vouched, storage_refusal
+from inbound.connection_facts import ConnectionFacts
+from inbound.ports import Services
 from inbound.trail import Refusal, Teller, Trail, endings
 from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.reply import NEED_MAIL, SENDER_OK, TRY_AGAIN, Reply
-
-log = logging.getLogger("gatepost.inbound")
 
 
 class InboundSession:
@@ -26,7 +23,7 @@ class InboundSession:
         self._rows = 0
         self._trail: Trail | None = None
         self._stray: Refusal | None = None  # refused outside any transaction
-        self._facts: asyncio.Task[ClientFacts] | None = None
+        self._facts: ConnectionFacts | None = None
 
     async def greet(self, client: Client) -> Reply | None:
         self._look_up(client)
@@ -40,14 +37,10 @@ class InboundSession:
         return None
 
     def _look_up(self, client: Client) -> None:
-        # Beside the dialogue, from connect on: only the message itself may wait for it (semantics.md §5).
-        look_up = self._services.look_up
+        # Beside the dialogue, from connect on: only the first RCPT and the message itself may wait for it (semantics.md §5).
         if self._facts is not None:
             self._facts.cancel()
-        self._facts = None
-        if look_up is not None and client.ip is not None:
-            self._facts = asyncio.ensure_future(look_up(client.ip))
-            self._facts.add_done_callback(_noted)
+        self._facts = None if client.ip is None else ConnectionFacts(self._services, client.ip)
 
     async def mail(self, reverse_path: Mailbox | None, declared_size: int | None, *, smtputf8: bool) -> Reply:  # noqa: ARG002
         services = self._services
@@ -64,7 +57,10 @@ class InboundSession:
         if trail is None:
             return NEED_MAIL
         trail.phase = "rcpt"
-        admission = admit(trail.book, trail.sender, mailbox, first=trail.wanting, settings=self._services.settings)
+        listed = await self._listed(trail, mailbox)
+        admission = admit(
+            trail.book, trail.sender, mailbox, first=trail.wanting, settings=self._services.settings, listed=listed
+        )
         if admission.reply.is_positive:
             trail.accepted[admission.mailbox] = None
             trail.wanting = admission.wanting if trail.wanting is None else trail.wanting
@@ -77,7 +73,7 @@ class InboundSession:
         trail, self._trail = self._trail, None
         if trail is None:
             return NEED_MAIL
-        client, dnsbl = await self._known_client()
+        client, dnsbl = await self._known_client(trail)
         self._rows += 1
         delivery = Delivery(
             session=self._id, number=self._rows, book=trail.book, client=client, dnsbl=dnsbl, envelope=envelope, raw=raw
@@ -92,14 +88,22 @@ class InboundSession:
         await self._tell(trail, with_message=True)
         return reply
 
-    async def _known_client(self) -> tuple[Client, tuple[str, ...]]:
+    async def _listed(self, trail: Trail, mailbox: Mailbox) -> tuple[str, ...]:
+        """The lists that list the client, as far as a recipient need wait for them."""
+        settings = self._services.settings
+        if self._facts is None or not settings.refuse_listed:
+            return ()
+        if is_vouched(trail.book, self._client, (complete(trail.book, mailbox, settings.hostname),)):
+            return ()
+        return await self._facts.listed(one_will_do=True)
+
+    async def _known_client(self, trail: Trail) -> tuple[Client, tuple[str, ...]]:
+        """The client with its name, and the lists that count against it."""
         if self._facts is None:
             return self._client, ()
-        done, _ = await asyncio.wait((self._facts,), timeout=self._services.settings.wait_for_names_seconds)
-        if not done or self._facts.cancelled() or self._facts.exception() is not None:
-            return self._client, ()
-        facts = self._facts.result()
-        return replace(self._client, name=facts.name or self._client.name), facts.dnsbl
+        name = await self._facts.name()
+        is_free = is_vouched(trail.book, self._client, trail.accepted)
+        return replace(self._client, name=name or self._client.name), () if is_free else await self._facts.listed()
 
     async def reset(self) -> None:
         trail, self._trail = self._trail, None
@@ -143,9 +147,3 @@ class InboundSession:
         row = teller.row(self._rows, now, refusal, mail_from=mail_from, phase=phase)
         row = replace(row, rcpt_to=tuple(map(str, recipients)))
         await tell(row, refusal.reply if refusal else None, self._services)
-
-
-def _noted(task: "asyncio.Task[ClientFacts]") -> None:
-    """A failed look-up is a client without a name; whether or not a message came that would have asked for it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.warning("the client's address could not be looked up: %s", error)

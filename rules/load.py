@@ -53,15 +53,24 @@ def load_book(
     *,
     limits: Limits = SES_LIMITS,
     engines: frozenset[str] = frozenset(),
+    dns_lists: frozenset[str] | None = None,
     check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
-    """The book of a YAML or SES JSON file, with the lists that it names; `engines` and `check_pattern` as in `Reading`."""
+    """The book of a YAML or SES JSON file, with the lists that it names; `engines` and what follows as in `Reading`."""
     content = read_bounded(path, MAX_BOOK_OCTETS)
     if isinstance(content, str):
         report = Report(str(path))
         report.error("unreadable-file", TOP, f"the rules file {content}")
         return Loaded(book=None, findings=report.findings())
-    return load_text(content, str(path), path.parent, limits=limits, engines=engines, check_pattern=check_pattern)
+    return load_text(
+        content,
+        str(path),
+        path.parent,
+        limits=limits,
+        engines=engines,
+        dns_lists=dns_lists,
+        check_pattern=check_pattern,
+    )
 
 
 def load_text(
@@ -71,11 +80,14 @@ def load_text(
     *,
     limits: Limits = SES_LIMITS,
     engines: frozenset[str] = frozenset(),
+    dns_lists: frozenset[str] | None = None,
     check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
     """As `load_book`; `name` stands in the findings, files are looked for under `base`."""
     report = Report(name, ends=True)
-    reading = Reading(report=report, base=base, limits=limits, engines=engines, check_pattern=check_pattern)
+    reading = Reading(
+        report=report, base=base, limits=limits, engines=engines, dns_lists=dns_lists, check_pattern=check_pattern
+    )
     book = None
     with suppress(TooManyErrors):
         book = _book(reading, content)

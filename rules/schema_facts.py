@@ -10,7 +10,7 @@ from typing import Any
 
 from mail.verdict import Status
 from rules.schema_addresses import read_cidr, read_domain
-from rules.schema_findings import one_of
+from rules.schema_findings import nearest, one_of
 from rules.schema_nodes import Mapping, Node, Scalar, shown
 from rules.schema_reading import Reading
 from rules.schema_texts import read_list_name
@@ -150,8 +150,17 @@ def _network_list(reading: Reading, node: Node) -> str | None:
 
 
 def _dnsbl(reading: Reading, node: Node, name: str) -> dict[str, Any] | None:
-    lists = [read_domain(reading, item, name) for item in reading.one_or_more(node, name, "a list's name")]
+    lists = [_dns_list(reading, item, name) for item in reading.one_or_more(node, name, "a list's name")]
     return {"lists": [kept for kept in lists if kept is not None]}
+
+
+def _dns_list(reading: Reading, node: Node, name: str) -> str | None:
+    zone = read_domain(reading, node, name)
+    if zone is not None and reading.dns_lists is not None and zone not in reading.dns_lists:
+        asked = one_of(sorted(reading.dns_lists)) if reading.dns_lists else "none"
+        what = f"the list {shown(zone)} is compared, but nobody asks it; the setting dnsbl.lists names {asked}"
+        reading.error("no-dns-list", node, f"{what}{nearest(zone, reading.dns_lists)}")
+    return zone
 
 
 def _tls(reading: Reading, node: Node, name: str) -> bool | dict[str, Any] | None:

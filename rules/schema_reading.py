@@ -38,8 +38,9 @@ SES_LIMITS = Limits()
 class Reading:
     """One load under way: where findings go, and what the rest of the file and the settings say.
 
-    `engines` are the verdicts (spam, virus) that a configured engine can give. `check_pattern` says what is wrong with an RE2
-    pattern, None if nothing. `domains` is empty where the file has none: then nothing is outside.
+    `engines` are the verdicts (spam, virus) that a configured engine can give, `dns_lists` the DNS lists that are asked (None:
+    any). `check_pattern` says what is wrong with an RE2 pattern, None if nothing. `domains` is empty where the file has none:
+    then nothing is outside.
     """
 
     report: Report
@@ -47,6 +48,7 @@ class Reading:
     check_pattern: Callable[[str], str | None] = pattern_error
     limits: Limits = SES_LIMITS
     engines: frozenset[str] = frozenset()
+    dns_lists: frozenset[str] | None = None
     from_ses: bool = False
     domains: tuple[str, ...] = ()
     domain_set: frozenset[str] = frozenset()

@@ -9,7 +9,13 @@ from gatepost.settings import Described, table
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 BEGIN, END = "<!-- begin: python -m tools.settings_table -->\n", "<!-- end -->\n"
 # What a value of each kind looks like; the page explains them below the table.
-KINDS = {"duration0": "duration", "texts": "list of text", "cidrs": "list of CIDR", "paths": "list of path"}
+KINDS = {
+    "duration0": "duration",
+    "texts": "list of text",
+    "dns_lists": "list of text",
+    "cidrs": "list of CIDR",
+    "paths": "list of path",
+}
 _UNITS = ((2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 _TIMES = ((86_400, "d"), (3_600, "h"), (60, "m"))
 

@@ -29,7 +29,7 @@ def test_every_error_of_a_file_is_told_at_once(tmp_path):
         "tls: yes\nproxy_from: [10.0.0.0/99]\nretention: {full: soon}\n",
     ) == [
         'gatepost.yaml:1:10: error: version is "2"; expected 1',
-        'gatepost.yaml:2:1: error: unknown key "lisen" in the settings; expected arns, data, disk, dns, functions, hostname, '
+        'gatepost.yaml:2:1: error: unknown key "lisen" in the settings; expected arns, data, disk, dns, dnsbl, functions, hostname, '
         "limits, "
         "listen, log, proxy_from, relay, retention, rules, rules_on_change, smtp, spool, tls, verdicts, version, webhook or "
         'xclient_from; did you mean "listen"?',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from inbound.backend import InboundBackend
 from inbound.event import Event
-from inbound.ports import ClientFacts, InboundSettings, Services
+from inbound.ports import InboundSettings, Services
 from inbound.session import InboundSession
 from mail.address import parse_mailbox
 from mail.client import Client, Tls
@@ -52,7 +52,8 @@ class Rig:
     spool: MemorySpool = field(default_factory=MemorySpool)
     judgement: Judgement = field(default_factory=lambda: Judgement(verdicts=verdicts(), evidence=Evidence()))
     settings: InboundSettings = field(default_factory=InboundSettings)
-    look_up: Callable[[str], Awaitable[ClientFacts]] | None = None
+    name_of: Callable[[str], Awaitable[str | None]] | None = None
+    lists: dict[str, Callable[[str], Awaitable[bool]]] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     judged: list[tuple[Client, Needs]] = field(default_factory=list)
@@ -68,12 +69,20 @@ class Rig:
             on_event=self.events.append,
             clock=lambda: NOW,
             entropy=lambda octets: next(counter).to_bytes(octets, "big"),
-            look_up=self.look_up,
+            name_of=self.name_of,
+            lists=self.lists,
             settings=replace(self.settings, hostname="mx.example.com"),
         )
 
     async def _judge(
-        self, message: Message, envelope: Envelope, client: Client, *, received_at: datetime, needs: Needs
+        self,
+        message: Message,
+        envelope: Envelope,
+        client: Client,
+        *,
+        received_at: datetime,
+        needs: Needs,
+        dnsbl: tuple[str, ...],
     ) -> Judgement:
         assert received_at == NOW
         self.judged.append((client, needs))
