@@ -200,10 +200,7 @@ class Console:
         text = command.command
         if text.startswith("make"):
             # The recipe's last line is the program; that `make serve` gets so far is what tests/e2e proves.
-            recipe = subprocess.run(
-                ["make", "-n", *shlex.split(text)[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-            )
-            text = recipe.stdout.strip().splitlines()[-1].removeprefix("exec ")
+            text = recipe(*shlex.split(text)[1:]).strip().splitlines()[-1].removeprefix("exec ")
         ready = self.home / "ready.json"
         ready.unlink(missing_ok=True)
         log = self.home / "serve.log"
@@ -253,6 +250,15 @@ class Console:
         real = list(dict.fromkeys(_ID.findall(actual)))
         if len(shown) == len(real):
             self.ids.update(zip(shown, real, strict=True))
+
+
+def recipe(*arguments: str) -> str:
+    """What `make` would run; as when somebody calls it, not from within another make. Raises for a target that is not there."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    done = subprocess.run(
+        ["make", "-n", *arguments], cwd=ROOT, env=outside, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
 
 
 def _script(path: Path, text: str) -> None:
