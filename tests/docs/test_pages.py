@@ -9,6 +9,7 @@ import pytest
 from console import ROOT, Block, Console, blocks
 
 from gatepost.control import TAKES
+from gatepost.settings import table
 from gatepost.settings_file import load_settings
 from gatepost.zone_file import read_zone
 from mail.outcome import Result
@@ -76,6 +77,21 @@ def test_the_table_of_settings_is_the_programs() -> None:
     page = (DOCS / "settings.md").read_text()
     assert rendered() in page
     assert with_table(page) == page, "run: python -m tools.settings_table"
+
+
+_UNITS = {"": 1, "s": 1, "day": 86_400, "days": 86_400, "MB": 10**6, "MiB": 2**20, "GiB": 2**30}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=named)
+def test_a_default_that_prose_tells_is_the_programs(page: Path) -> None:
+    defaults = {row.name: row.default for row in table()}
+    told = re.findall(r"`([a-z0-9_.]+)` \(([0-9][0-9,]*) ?([A-Za-z]*)", page.read_text())
+    wrong = [
+        (name, number, unit)
+        for name, number, unit in told
+        if name in defaults and int(number.replace(",", "")) * _UNITS[unit] != defaults[name]
+    ]
+    assert wrong == []
 
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:
