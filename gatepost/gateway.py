@@ -21,10 +21,11 @@ from actions.table import make_actions
 from gatepost import wire
 from gatepost.control import SOCKET, apply
 from gatepost.library import Library
+from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
 from inbound.backend import InboundBackend
 from inbound.event import Event
-from inbound.ports import Services
+from inbound.ports import Judge, Services
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook
 from smtp.listener import Listener, listen
@@ -78,7 +79,11 @@ async def opened(
         stack.push_async_callback(runner.drain)
         sweeping = asyncio.create_task(_sweep(spool, library, settings))
         stack.callback(sweeping.cancel)
-        services = _services(settings, wire.resolver_of(settings), library, spool, runner, on_event)
+        scanners = scanners_of(settings)
+        stack.push_async_callback(scanners.close)
+        resolver = wire.resolver_of(settings)
+        judge = wire.judge_of(settings, resolver, scanners)
+        services = _services(settings, resolver, judge, library, spool, runner, on_event)
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
         listener = await listen(
@@ -117,6 +122,7 @@ def _handing_to(runner: Runner) -> Callable[[Job, Accepted, Receipt, CompiledBoo
 def _services(
     settings: Settings,
     resolver: Resolver,
+    judge: Judge,
     library: Library,
     spool: Spool,
     runner: Runner,
@@ -124,7 +130,7 @@ def _services(
 ) -> Services:
     return Services(
         book=library.active,
-        judge=wire.judge_of(settings, resolver),
+        judge=judge,
         forged_spans=partial(forged_spans, authserv_id=settings.verdicts_authserv_id),
         spool=spool,
         on_accept=_handing_to(runner),

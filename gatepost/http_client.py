@@ -7,7 +7,7 @@ here and the judged addresses are the ones connected to, so an answer that chang
 
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -42,7 +42,8 @@ class _JudgingResolver(AbstractResolver):
 class AiohttpClient:
     """`actions.http_port.HttpClient`. Made anywhere, used in one event loop, closed at the end.
 
-    `ssl_context` None is aiohttp's default: certificates are verified. `resolver` None is the system's.
+    `ssl_context` None is aiohttp's default: certificates are verified. `resolver` None is the system's. `reply_octets` is how much
+    of a reply is read.
     """
 
     def __init__(
@@ -51,23 +52,28 @@ class AiohttpClient:
         private_hosts: Iterable[str] = PRIVATE_HOSTS,
         ssl_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
+        reply_octets: int = REPLY_OCTETS,
     ) -> None:
+        self._reply_octets = reply_octets
         self._private_hosts = tuple(private_hosts)
         self._ssl_context = ssl_context
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> HttpReply:
+    async def post(
+        self, url: str, headers: Mapping[str, str] | Sequence[tuple[str, str]], body: bytes, timeout_seconds: float
+    ) -> HttpReply:
+        """`HttpClient.post`; a sequence of headers may name one several times."""
         self._refuse_literal(url)
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         try:
             async with self._open_session().post(
-                url, data=body, headers=dict(headers), allow_redirects=False, timeout=timeout
+                url, data=body, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
                 return HttpReply(
                     status=response.status,
                     headers={name.lower(): value for name, value in response.headers.items()},
-                    body=await _beginning(response),
+                    body=await _beginning(response, self._reply_octets),
                 )
         except aiohttp.InvalidURL:
             raise Permanent("not a URL") from None
@@ -112,13 +118,13 @@ class AiohttpClient:
         return self._session
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     chunks: list[bytes] = []
     octets = 0
     async for chunk in response.content.iter_chunked(16384):
-        chunks.append(chunk[: REPLY_OCTETS - octets])
+        chunks.append(chunk[: most - octets])
         octets += len(chunk)
-        if octets >= REPLY_OCTETS:
+        if octets >= most:
             # An unread rest would otherwise be read to keep the connection.
             response.close()
             break

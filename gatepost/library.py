@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gatepost import built_in
 from gatepost.arns import mapped, unmapped
+from gatepost.scanners import engines_of
 from gatepost.settings import Settings
 from gatepost.variables import unset_variables
 from mail.errors import Malformed
@@ -35,9 +36,16 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     """The book of `path`, of the settings' rules file, or the built-in one; ARNs mapped, `${VAR}` checked."""
     path = path or settings.rules
     if path is None:
-        loaded = load_text(built_in.TEXT.encode(), built_in.NAME, Path(), limits=_limits(settings), dns_lists=_asked(settings))
+        loaded = load_text(
+            built_in.TEXT.encode(),
+            built_in.NAME,
+            Path(),
+            limits=_limits(settings),
+            engines=engines_of(settings),
+            dns_lists=_asked(settings),
+        )
         return Opened(origin=built_in.NAME, book=loaded.book, findings=())
-    loaded = load_book(path, limits=_limits(settings), dns_lists=_asked(settings))
+    loaded = load_book(path, limits=_limits(settings), engines=engines_of(settings), dns_lists=_asked(settings))
     findings = loaded.findings + (_variables(path) if loaded.book is not None else ())
     book = loaded.book
     if book is not None:

@@ -15,6 +15,7 @@ from actions.table import make_actions
 from gatepost import wire
 from gatepost.explanation import envelope_object, reply_object, stored_story, story
 from gatepost.sample import Sample
+from gatepost.scanners import NO_SCANNERS, Scanners
 from gatepost.settings import Settings
 from inbound.accept import Incoming, examine, unit_of
 from inbound.admission import Admission, Sender, admit, is_vouched
@@ -49,11 +50,11 @@ class Replayer:
     inbound: InboundSettings
 
     @classmethod
-    def of(cls, settings: Settings, resolver: Resolver) -> "Replayer":
+    def of(cls, settings: Settings, resolver: Resolver, scanners: Scanners = NO_SCANNERS) -> "Replayer":
         return cls(
             settings=settings,
             resolver=resolver,
-            judge=wire.judge_of(settings, resolver),
+            judge=wire.judge_of(settings, resolver, scanners),
             prepend=wire.prepend_of(settings),
             inbound=wire.inbound_settings_of(settings),
         )

@@ -13,6 +13,7 @@ from actions.http_targets import PRIVATE_HOSTS
 
 MB, MIB, GIB = 10**6, 2**20, 2**30
 DAY = 86_400
+ON_ERROR = ("defer", "accept", "reject")
 
 
 def _setting(name: str, kind: str, default: Any, text: str, **more: Any) -> Any:
@@ -129,6 +130,41 @@ class Settings:
     verdicts_split_recipients: bool = _setting(
         "verdicts.split_recipients", "flag", False, "take one set of rules per transaction: others are answered 452"
     )
+
+    # scanners
+    virus_clamd: tuple[str, ...] = _setting(
+        "virus.clamd",
+        "endpoints",
+        (),
+        "clamd daemons, asked in turn: unix:/PATH or tcp:HOST:PORT; none: no virus verdict",
+    )
+    virus_on_error: str = _setting(
+        "virus.on_error", "word", "defer", "answer to a message that could not be scanned for viruses", words=ON_ERROR
+    )
+    virus_deadline: int = _setting(
+        "virus.deadline", "deadline", 20, "wait for the virus scan of one message, 120s at most"
+    )
+    virus_size_limit: int = _setting(
+        "virus.size_limit",
+        "size",
+        25 * MB,
+        "largest message to scan; clamd's StreamMaxLength and MaxFileSize must be no less",
+    )
+    spam_engine: str = _setting(
+        "spam.engine", "word", "none", "what judges spam; none: no spam verdict", words=("none", "rspamd", "spamd")
+    )
+    spam_rspamd: str = _setting("spam.rspamd", "url", "http://127.0.0.1:11333", "rspamd's normal worker")
+    spam_spamd: str = _setting("spam.spamd", "endpoint", "127.0.0.1:783", "spamd, as HOST:PORT or unix:/PATH")
+    spam_threshold: float | None = _setting(
+        "spam.threshold", "number", None, "score from which on mail is spam, whatever the engine's own threshold"
+    )
+    spam_on_error: str = _setting(
+        "spam.on_error", "word", "accept", "answer to a message that could not be scanned for spam", words=ON_ERROR
+    )
+    spam_deadline: int = _setting(
+        "spam.deadline", "deadline", 20, "wait for the spam scan of one message, 120s at most"
+    )
+    spam_size_limit: int = _setting("spam.size_limit", "size", 25 * MB, "largest message to scan for spam")
 
     # actions
     disk_sync: str = _setting(

@@ -3,6 +3,7 @@
 *Trust.* The file is the operator's. `${NAME}` takes a value from the environment; an unset name is an error where it stands.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -19,11 +20,14 @@ from rules.schema_addresses import read_cidr
 from rules.schema_findings import Finding, Report, nearest
 from rules.schema_nodes import TOP, Mapping, Node, Scalar, Sequence, shown
 from rules.schema_reading import Reading
+from verdicts.daemon import parse_endpoint
 from verdicts.dns_lists import parse_dns_list
 
 MAX_OCTETS = 1 << 20
+MOST_DEADLINE_SECONDS = 120  # semantics.md §5
 SEARCHED = (Path("gatepost.yaml"), Path("/etc/gatepost/gatepost.yaml"))
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_URL = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})\Z")
 
 
@@ -117,7 +121,7 @@ class _Reader:
                 self._reading.report.add(_at_variable(variable, f"unknown setting {shown(name)}{nearest(name, known)}"))
             return
         node = parse_yaml(text, report) or Scalar(text, text, True, 1, 1)
-        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths", "dns_lists"):
+        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists"):
             node = Sequence(
                 [Scalar(part.strip(), part.strip(), True, 1, 1) for part in text.split(",") if part.strip()], 1, 1
             )
@@ -150,6 +154,14 @@ class _Reader:
                     if isinstance(node, Scalar) and node.text in ("0", "0s")
                     else reading.duration(node, what, most_days=3650)
                 )
+            case "deadline":
+                return self._deadline(node, what)
+            case "number":
+                return self._number(node, what)
+            case "url":
+                return self._url(node, what)
+            case "endpoint":
+                return self._endpoint(node, what)
             case "word":
                 return reading.word(node, what, row.words)
             case "path":
@@ -168,6 +180,7 @@ class _Reader:
             "cidrs": lambda item: read_cidr(self._reading, item, row.name),
             "paths": lambda item: self._path(self._reading.text(item, row.name) or "."),
             "listen": lambda item: self._address(item, row.name),
+            "endpoints": lambda item: self._endpoint(item, row.name),
             "dns_lists": lambda item: self._dns_list(item, row.name),
         }
         items = node.items if isinstance(node, Sequence) else [node]
@@ -193,6 +206,39 @@ class _Reader:
             parse_dns_list(text)
         except Malformed as error:
             self._reading.error("bad-dns-list", node, f"{what} is {shown(text)}; {error}")
+            return None
+        return text
+
+    def _deadline(self, node: Node, what: str) -> int | None:
+        seconds = self._reading.duration(node, what, most_days=1)
+        if seconds is not None and seconds > MOST_DEADLINE_SECONDS:
+            self._reading.error(
+                "bad-duration", node, f"{what} is {_written(node)}; expected {MOST_DEADLINE_SECONDS}s at most"
+            )
+            return None
+        return seconds
+
+    def _number(self, node: Node, what: str) -> float | None:
+        value = node.value if isinstance(node, Scalar) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+        self._reading.wrong_type(node, what, "a number")
+        return None
+
+    def _url(self, node: Node, what: str) -> str | None:
+        text = self._reading.text(node, what)
+        if text is not None and not _URL.match(text):
+            self._reading.error(
+                "bad-url", node, f"{what} is {shown(text)}; expected a URL, as in http://127.0.0.1:11333"
+            )
+            return None
+        return text
+
+    def _endpoint(self, node: Node, what: str) -> str | None:
+        text = self._reading.text(node, what)
+        if text is not None and parse_endpoint(text) is None:
+            expected = "expected unix:/PATH or tcp:HOST:PORT, as in unix:/run/clamav/clamd.ctl"
+            self._reading.error("bad-address", node, f"{what} is {shown(text)}; {expected}")
             return None
         return text
 

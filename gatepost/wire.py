@@ -16,6 +16,7 @@ from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
 from gatepost.http_client import AiohttpClient
+from gatepost.scanners import Scanners
 from gatepost.settings import Settings
 from gatepost.settings_file import parse_address
 from gatepost.zone_file import read_zone
@@ -64,6 +65,10 @@ def policy_of(settings: Settings) -> Policy:
         receiver=hostname_of(settings),
         deadline_seconds=settings.verdicts_deadline,
         dns_deadline_seconds=settings.dns_timeout,
+        spam_deadline_seconds=settings.spam_deadline,
+        virus_deadline_seconds=settings.virus_deadline,
+        spam_on_error=settings.spam_on_error,
+        virus_on_error=settings.virus_on_error,
     )
 
 
@@ -109,8 +114,8 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     return server_context(self_signed(settings.data, hostname_of(settings), now()))
 
 
-def judge_of(settings: Settings, resolver: Resolver) -> Judge:
-    """`verdicts.judge` with what the settings say bound; no scan engine is configured in this version."""
+def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judge:
+    """`verdicts.judge` with what the settings say bound."""
     policy = policy_of(settings)
 
     async def judged(
@@ -129,6 +134,8 @@ def judge_of(settings: Settings, resolver: Resolver) -> Judge:
             received_at=received_at,
             resolver=resolver,
             policy=policy,
+            spam=scanners.spam,
+            virus=scanners.virus,
             wants_spam=needs.spam,
             wants_virus=needs.virus,
         )

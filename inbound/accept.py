@@ -36,6 +36,7 @@ from mail.reply import (
 from rules.compiled import CompiledBook
 from rules.disposition import disposition
 from rules.step import Disposition
+from spool.history import UNSCANNED
 from spool.ports import Accepted, Full, HistoryRow, JobKind, MessageState, NewJob
 
 log = logging.getLogger("gatepost.inbound")
@@ -70,7 +71,8 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """A judged message. `refusal` is the reply that a failed scanner demands, `detail` says why; `crashes` are ours to mend."""
+    """A judged message. `refusal` is the reply that a failed scanner demands, `detail` says why, or why the message goes on
+    without a scan that was wanted; `crashes` are ours to mend."""
 
     receipt: Receipt
     refusal: Reply | None = None
@@ -105,8 +107,9 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     )
     for crash in examined.crashes:
         log.error("session %s: a check crashed: %s", delivery.session, crash)
+    row = replace(row, detail=examined.detail)
     if examined.refusal is not None:
-        return await _turned_away(replace(row, detail=examined.detail), examined.refusal, services)
+        return await _turned_away(row, examined.refusal, services)
     return await _decided(delivery, examined.receipt, row, services)
 
 
@@ -141,7 +144,9 @@ async def examine(
         dnsbl=incoming.dnsbl,
     )
     refusal = SCANNER_UNAVAILABLE if judgement.deferred else UNSCANNED_REJECTED if judgement.rejected else None
-    detail = judgement.deferred or judgement.rejected or ""
+    detail = (
+        judgement.deferred or judgement.rejected or (f"{UNSCANNED}{judgement.unscanned}" if judgement.unscanned else "")
+    )
     return Examined(receipt=receipt, refusal=refusal, detail=detail, crashes=judgement.crashes)
 
 

@@ -25,7 +25,10 @@ STEP_OUTCOMES: dict[str, tuple[tuple[str, ...], tuple[Result, ...]]] = {
 }
 """Words for a message by its ledger: (actions, or any; results) of which one row must be."""
 
-OUTCOMES = (*TRANSACTION_OUTCOMES, *(state.value for state in MessageState), *STEP_OUTCOMES)
+UNSCANNED = "unscanned: "
+"""A row's detail begins so where a message went on without a scan that was wanted; `unscanned` is the word that finds them."""
+
+OUTCOMES = (*TRANSACTION_OUTCOMES, *(state.value for state in MessageState), *STEP_OUTCOMES, "unscanned")
 """Every word that `HistoryQuery.outcome` may be."""
 
 _COLUMNS = "id, at, session, client_ip, helo, mail_from, rcpt_to, phase, outcome, reply, subject, header_from, size, by, detail"
@@ -103,6 +106,8 @@ def _outcome_term(word: str) -> tuple[str, list[str]]:
     if word in TRANSACTION_OUTCOMES:
         # Written out, because a partial index is used only where the planner sees that its own term holds.
         return (f"outcome = '{word}'" if word == "accepted" else f"outcome = '{word}' AND outcome <> 'accepted'"), []
+    if word == "unscanned":
+        return "instr(detail, ?) = 1", [UNSCANNED]
     if word not in STEP_OUTCOMES:
         return f"state = '{word}'" + (f" AND state IN ({INDEXED_STATES})" if f"'{word}'" in INDEXED_STATES else ""), []
     actions, results = STEP_OUTCOMES[word]
@@ -124,6 +129,8 @@ def matches(query: HistoryQuery, row: HistoryRow, state: MessageState | None, le
         return False
     if query.outcome is None or query.outcome in TRANSACTION_OUTCOMES:
         return query.outcome in (None, row.outcome)
+    if query.outcome == "unscanned":
+        return row.detail.startswith(UNSCANNED)
     if query.outcome in STEP_OUTCOMES:
         actions, results = STEP_OUTCOMES[query.outcome]
         return any(step.result in results and (not actions or step.action in actions) for step in ledger)

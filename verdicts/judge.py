@@ -34,13 +34,15 @@ DEFAULT_POLICY = Policy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """`deferred` says why the message must be answered 451, `rejected` why 5xx: a scanner failed and its `on_error` asks
-    for it; None otherwise. `crashes` are the tracebacks of failures that are ours, for history and log."""
+    """`deferred` says why the message must be answered 451, `rejected` why 5xx, `unscanned` why it may be accepted without a scan
+    that was wanted: a scanner failed and its `on_error` asks for it; None otherwise. `crashes` are the tracebacks of failures
+    that are ours, for history and log."""
 
     verdicts: Verdicts
     evidence: Evidence
     deferred: str | None = None
     rejected: str | None = None
+    unscanned: str | None = None
     crashes: tuple[str, ...] = ()
 
 
@@ -83,6 +85,7 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
         evidence=inquiry.evidence(CHECKS, {method: recorded_reply(result) for method, result in scanned.items()}),
         deferred=scans.failure("defer"),
         rejected=scans.failure("reject"),
+        unscanned=scans.failure("accept"),
         crashes=(*crashes, *scans.crashes),
     )
 

@@ -84,6 +84,7 @@ def record_object(record: Record) -> dict[str, Any]:
         "sha256": receipt.digest,
         "verdicts": verdict_objects(receipt.verdicts),
         "reply": row.reply,
+        "detail": row.detail,
         "kept": {"headers": message.header is not None, "body": message.has_body},
         "steps": [step_object(each) for each in record.ledger],
         "jobs": [job_object(job) for job in record.jobs],
@@ -137,6 +138,7 @@ def render_record(record: Record) -> str:
         *verdict_rows(verdict_objects(receipt.verdicts)),
         labelled("Reply", visible(row.reply)) if row.reply else "",
         labelled("State", f"{word(message.state.value)}{_under(message)}"),
+        labelled("Detail", visible(row.detail)) if row.detail else "",
     ]
     blocks = ["\n".join(line for number, line in enumerate(lines) if line or number == 2)]
     blocks += [_steps(record.ledger), _jobs(record.jobs), _objects(record.ledger)]

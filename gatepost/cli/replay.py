@@ -21,6 +21,7 @@ from gatepost.cli.trace import render_explanation
 from gatepost.library import open_rules
 from gatepost.replay import Replayer
 from gatepost.sample import read_sample
+from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
 from gatepost.zone_file import read_zone
 from mail.errors import Malformed
@@ -90,6 +91,8 @@ class _Work:
     def __init__(self, settings: Settings, *, run: bool) -> None:
         self.settings = settings
         self.run = run
+        self.scanners = scanners_of(settings)
+        self.scanners = scanners_of(settings)
         self.book = lru_cache(maxsize=64)(self._book)
         self.replayer = lru_cache(maxsize=64)(self._replayer)
 
@@ -105,7 +108,7 @@ class _Work:
         if dns == "live":
             settings = replace(settings, dns_zone=None)
         resolver: Resolver = wire.resolver_of(settings) if dns in (None, "live") else read_zone(Path(dns))
-        return Replayer.of(settings, resolver)
+        return Replayer.of(settings, resolver, self.scanners)
 
     async def one(self, case: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         book = self.book(case.get("rules"))
@@ -116,6 +119,13 @@ class _Work:
 
 
 async def _replay_all(work: _Work, cases: Iterable[dict[str, Any]], as_json: bool, shown: Any) -> bool:
+    try:
+        return await _replay_each(work, cases, as_json, shown)
+    finally:
+        await work.scanners.close()
+
+
+async def _replay_each(work: _Work, cases: Iterable[dict[str, Any]], as_json: bool, shown: Any) -> bool:
     failed = False
     for number, case in enumerate(cases):
         try:

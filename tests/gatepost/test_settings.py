@@ -31,8 +31,8 @@ def test_every_error_of_a_file_is_told_at_once(tmp_path):
         'gatepost.yaml:1:10: error: version is "2"; expected 1',
         'gatepost.yaml:2:1: error: unknown key "lisen" in the settings; expected arns, data, disk, dns, dnsbl, functions, hostname, '
         "limits, "
-        "listen, log, proxy_from, relay, retention, rules, rules_on_change, smtp, spool, tls, verdicts, version, webhook or "
-        'xclient_from; did you mean "listen"?',
+        "listen, log, proxy_from, relay, retention, rules, rules_on_change, smtp, spam, spool, tls, verdicts, version, virus, "
+        'webhook or xclient_from; did you mean "listen"?',
         'gatepost.yaml:3:20: error: smtp.size_limit is the text "5XB"; expected a size such as 500KB, 5MB (10^6) or 5MiB (2^20)',
         'gatepost.yaml:3:25: error: unknown key "recipient" in smtp; expected bare_newline, bytes_in_flight, command_timeout, '
         'connections, connections_per_ip, data_timeout, received_limit, recipients or size_limit; did you mean "recipients"?',
