@@ -59,6 +59,7 @@ class KeyFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._read: dict[Path, tuple[tuple[int, ...], KeyVersion]] = {}
 
     def names(self) -> list[str]:
         try:
@@ -91,15 +92,19 @@ class KeyFiles:
     def read(self, name: str, number: int) -> KeyVersion:
         path = self._place(name) / f"{number}.key"
         for directory in (self.directory, path.parent):
-            _refuse_unsafe(directory.lstat(), directory, stat.S_ISDIR, 0o022, "chmod 700")
+            _refuse_unsafe(os.lstat(directory), directory, stat.S_ISDIR, 0o022, "chmod 700")
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            status = os.lstat(path)
+            # Nobody changes a file, its mode or its place without one of these.
+            state = (status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode, status.st_uid)
+            kept = self._read.get(path)
+            if kept is None or kept[0] != state:
+                kept = self._read[path] = state, _opened(path, number)
         except OSError as error:
+            self._read.pop(path, None)
             why = "is a symbolic link, refused" if error.errno == errno.ELOOP else error.strerror
             raise Temporary(f"{path}: {why}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            _refuse_unsafe(os.fstat(descriptor), path, stat.S_ISREG, 0o077, "chmod 600")
-            return _decoded(file.read(_MOST_OCTETS), number, path)
+        return kept[1]
 
     def create(self, name: str, now: datetime, versions: list[KeyVersion] | None = None) -> KeyVersion:
         """A new key, or one that was exported. Raises `Permanent` if the name is taken."""
@@ -187,6 +192,13 @@ def decoded(value: Any) -> KeyVersion:
         )
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
         raise Malformed("this is no version of a key") from None
+
+
+def _opened(path: Path, number: int) -> KeyVersion:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        _refuse_unsafe(os.fstat(descriptor), path, stat.S_ISREG, 0o077, "chmod 600")
+        return _decoded(file.read(_MOST_OCTETS), number, path)
 
 
 def _decoded(content: bytes, number: int, path: Path) -> KeyVersion:

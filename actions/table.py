@@ -7,6 +7,7 @@ from typing import Any
 
 from actions.add_header import AddHeader
 from actions.bounce import Bounce, OrganizationalDomain, Relay
+from actions.buckets import Buckets
 from actions.disk import Disk
 from actions.drop import Drop
 from actions.envelope_encryption import Encryption
@@ -15,6 +16,7 @@ from actions.http_port import HttpClient
 from actions.invoke_function import InvokeFunction
 from actions.object_store import ObjectStore
 from actions.protocol import Action, Context
+from actions.s3 import S3, SIZE_LIMIT
 from actions.stop import Stop
 from actions.webhook import Webhook
 from mail.outcome import Outcome, Result
@@ -34,6 +36,8 @@ class Ports:
     hostname: str
     organizational_domain: OrganizationalDomain
     encryption: Encryption | None = None
+    buckets: Buckets | None = None
+    s3_size_limit: int = SIZE_LIMIT
     base: Path = Path()
     scratch: Path | None = None
 
@@ -64,6 +68,10 @@ ACTIONS: dict[str, ActionKind] = {
     "lambda": ActionKind(
         description="Calls a function with SES's event; a synchronous one decides how the rule set goes on.",
         make=lambda ports: InvokeFunction(ports.functions, ports.scratch),
+    ),
+    "s3": ActionKind(
+        description="Stores the message in a bucket, in SES's object layout.",
+        make=lambda ports: S3(ports.buckets, ports.encryption, size_limit=ports.s3_size_limit),
     ),
     "stop": ActionKind(
         description="Ends the evaluation, for the message or for this rule's recipients.", make=lambda _: Stop()

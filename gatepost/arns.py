@@ -10,8 +10,9 @@ from dataclasses import replace
 from mail.errors import Malformed
 from rules.model import ActionSpec, RuleBook
 
-_FOREIGN = frozenset({"s3", "sns", "workmail", "connect"})
-_KEPT = ("retry_for", "on_failure", "topic_arn", "object_key_prefix")
+_FOREIGN = frozenset({"sns", "workmail", "connect"})
+_OF_OBJECTS = ("object_key_prefix", "kms_key_arn", "metadata")
+_KEPT = ("retry_for", "on_failure", "topic_arn", *_OF_OBJECTS)
 
 
 def mapped(book: RuleBook, arns: Mapping[str, str]) -> RuleBook:
@@ -69,7 +70,7 @@ def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
     scheme, _, rest = target.partition(":")
     if scheme == "python":
         invocation = spec.parameters.get("invocation_type", "Event")
-        kept.pop("object_key_prefix", None)
+        kept = {name: value for name, value in kept.items() if name not in _OF_OBJECTS}
         return ActionSpec(type="lambda", parameters={**kept, "function_arn": target, "invocation_type": invocation})
     if scheme == "disk" and rest:
         return ActionSpec(type="disk", parameters={"object_key_prefix": "", **kept, "path": rest})

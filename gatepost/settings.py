@@ -170,6 +170,28 @@ class Settings:
     disk_sync: str = _setting(
         "disk.sync", "word", "batch", "make stored objects durable together or one by one", words=("batch", "each")
     )
+    s3_endpoint: str = _setting(
+        "s3.endpoint", "text", "", "URL of a store that speaks S3's protocol; AWS_ENDPOINT_URL_S3, or AWS, by default"
+    )
+    s3_addressing: str = _setting(
+        "s3.addressing", "word", "auto", "how a bucket is named in a request", words=("auto", "path", "virtual")
+    )
+    s3_size_limit: int = _setting("s3.size_limit", "size", 40 * MB, "largest message that s3 stores (SES: 40 MB)")
+    s3_concurrency: int = _setting("s3.concurrency", "count", 32, "requests to AWS under way at a time")
+    s3_timeout: int = _setting("s3.timeout", "duration", 30, "wait for the next octets of an answer from AWS")
+    s3_setup_notification: bool = _setting(
+        "s3.setup_notification", "flag", False, "write SES's test object where a rule set with s3 becomes active"
+    )
+    aws_region: str = _setting("aws.region", "text", "", "region; the SDK's own chain, then us-east-1, by default")
+    aws_endpoint: str = _setting("aws.endpoint", "text", "", "URL that stands for every AWS service but those named")
+    aws_account_id: str = _setting("aws.account_id", "text", "0" * 12, "the account in encryption contexts")
+    aws_assume_roles: bool = _setting("aws.assume_roles", "flag", True, "whether iam_role_arn is taken (STS)")
+    keys_provider: str = _setting(
+        "keys.provider", "word", "local", "who makes data keys: `gatepost keys`, or AWS KMS", words=("local", "aws")
+    )
+    keys_wrapping: str = _setting(
+        "keys.wrapping", "word", "kms", "form of encrypted objects; SES writes kms", words=("kms", "kms+context")
+    )
     functions_path: tuple[Path, ...] = _setting(
         "functions.path", "paths", (), "directories of functions; that of the rules by default"
     )

@@ -19,6 +19,7 @@ from gatepost.http_client import AiohttpClient
 from gatepost.scanners import Scanners
 from gatepost.settings import Settings
 from gatepost.settings_file import parse_address
+from gatepost.storage import Storage, storage_of
 from gatepost.zone_file import read_zone
 from inbound.ports import InboundSettings, Judge
 from mail.client import Client
@@ -207,11 +208,13 @@ class Effects:
 
     ports: Ports
     http: AiohttpClient
+    storage: Storage
 
     async def close(self) -> None:
         await self.ports.store.close()
         await self.ports.functions.close()
         await self.http.close()
+        await self.storage.clients.close()
 
 
 def effects_of(settings: Settings, clock: Callable[[], datetime]) -> Effects:
@@ -226,6 +229,7 @@ def effects_of(settings: Settings, clock: Callable[[], datetime]) -> Effects:
         memory_octets=settings.functions_memory,
         environment={name: os.environ[name] for name in settings.functions_environment if name in os.environ},
     )
+    storage = storage_of(settings)
     ports = Ports(
         store=ObjectStore(settings.disk_sync),
         http=http,
@@ -234,5 +238,8 @@ def effects_of(settings: Settings, clock: Callable[[], datetime]) -> Effects:
         hostname=hostname_of(settings),
         organizational_domain=registrable_domain,
         base=settings.data.resolve(),
+        encryption=storage.encryption,
+        buckets=storage.buckets,
+        s3_size_limit=settings.s3_size_limit,
     )
-    return Effects(ports=ports, http=http)
+    return Effects(ports=ports, http=http, storage=storage)

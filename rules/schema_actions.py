@@ -162,7 +162,6 @@ ACTIONS: dict[str, ActionSchema] = {
         description="writes the message to a bucket of S3, or of a store that speaks its protocol",
         ses="S3Action",
         retries=True,
-        available=False,
         fields={
             "bucket_name": Field(read=read_line, required=True, description="the bucket"),
             "object_key_prefix": _PREFIX,

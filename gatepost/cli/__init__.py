@@ -20,6 +20,8 @@ COMMANDS = {
     "show": "Show one message: its receipt, headers, bytes or one part.",
     "wait": "Wait until the actions of messages have ended.",
     "rules": "List the versions of the rules, activate one, or go back to the one before.",
+    "keys": "Make, list, rotate, export and shred the keys under which messages are stored encrypted.",
+    "decrypt": "Write the plain message of an encrypted object, from a file, a bucket or by its id.",
     "queue": "List, retry, cancel, park or release the jobs that are still to be done.",
 }
 

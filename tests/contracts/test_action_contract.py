@@ -39,6 +39,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "disk": {"path": "mail", "object_key_prefix": "in/"},
     "drop": {},
     "lambda": {"function_arn": "python:handlers:f", "invocation_type": "RequestResponse"},
+    "s3": {"bucket_name": "mail", "object_key_prefix": "in/"},
     "stop": {"scope": "RuleSet"},
     "webhook": {"url": "https://hooks.example/in", "secret": "s", "headers": {"X-Token": "t"}},
 }
@@ -55,6 +56,12 @@ class World:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> HttpReply:
         self.posted.append((headers["webhook-id"], body))
         return HttpReply(status=200)
+
+    async def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, role: str = "") -> None:
+        self.posted.append((f"{bucket}/{key}", body))
+
+    async def get(self, bucket: str, key: str, *, role: str = "") -> tuple[bytes, dict[str, str]]:
+        return next(body for name, body in self.posted if name == f"{bucket}/{key}"), {}
 
     async def send(self, mail_from: Mailbox | None, rcpt_to: Mailbox, raw: bytes) -> DeliveryStatus:
         self.relayed.append(raw)
@@ -83,6 +90,7 @@ async def actions(world: World) -> AsyncIterator[dict[str, Action]]:
         http=world,
         functions=functions,
         relay=world,
+        buckets=world,
         hostname="mx.example.com",
         organizational_domain=lambda domain: domain,
         base=world.base,

@@ -29,9 +29,9 @@ def test_every_error_of_a_file_is_told_at_once(tmp_path):
         "tls: yes\nproxy_from: [10.0.0.0/99]\nretention: {full: soon}\n",
     ) == [
         'gatepost.yaml:1:10: error: version is "2"; expected 1',
-        'gatepost.yaml:2:1: error: unknown key "lisen" in the settings; expected arns, data, disk, dns, dnsbl, functions, hostname, '
-        "limits, "
-        "listen, log, proxy_from, relay, retention, rules, rules_on_change, smtp, spam, spool, tls, verdicts, version, virus, "
+        'gatepost.yaml:2:1: error: unknown key "lisen" in the settings; expected arns, aws, data, disk, dns, dnsbl, functions, hostname, '
+        "keys, limits, "
+        "listen, log, proxy_from, relay, retention, rules, rules_on_change, s3, smtp, spam, spool, tls, verdicts, version, virus, "
         'webhook or xclient_from; did you mean "listen"?',
         'gatepost.yaml:3:20: error: smtp.size_limit is the text "5XB"; expected a size such as 500KB, 5MB (10^6) or 5MiB (2^20)',
         'gatepost.yaml:3:25: error: unknown key "recipient" in smtp; expected bare_newline, bytes_in_flight, command_timeout, '
