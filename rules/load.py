@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,18 +15,17 @@ from pathlib import Path
 from rules.load_json import parse_json
 from rules.load_lint import lint
 from rules.load_lists import read_bounded
-from rules.load_yaml import parse_yaml
+from rules.load_yaml import end_of, has_control_character, parse_yaml
 from rules.model import RuleBook
 from rules.patterns import pattern_error
 from rules.schema_book import read_book
 from rules.schema_findings import Finding, Report, TooManyErrors
-from rules.schema_nodes import TOP, Mapping, Node, Scalar
+from rules.schema_nodes import TOP, Mapping, Node
 from rules.schema_reading import SES_LIMITS, Limits, Reading
 from rules.schema_ses import from_ses, is_ses
 
 MAX_BOOK_OCTETS = 4 * 2**20
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
 
 __all__ = ["MAX_BOOK_OCTETS", "SES_LIMITS", "Finding", "Limits", "Loaded", "load_book", "load_text"]
 
@@ -129,15 +127,6 @@ def _decoded(report: Report, content: bytes) -> str | None:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8", "replace")
-        report.error("not-utf8", _end_of(before), "the file is not UTF-8 here; save it as UTF-8")
+        report.error("not-utf8", end_of(before), "the file is not UTF-8 here; save it as UTF-8")
         return None
-    found = _UNPRINTABLE.search(text)
-    if found:
-        what = f"control character U+{ord(found.group()):04X}; remove it, or write it as an escape in double quotes"
-        report.error("control-character", _end_of(text[: found.start()]), what)
-        return None
-    return text
-
-
-def _end_of(text: str) -> Scalar:
-    return Scalar(None, "", False, text.count("\n") + 1, len(text) - text.rfind("\n"))
+    return None if has_control_character(text, report) else text

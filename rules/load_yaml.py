@@ -22,6 +22,7 @@ from rules.schema_nodes import Mapping, Node, Scalar, Sequence, shown, shown_pla
 MAX_DEPTH = 40
 MAX_NODES = 1_000_000  # after aliases; a book of 10,000 rules has about 400,000
 
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
@@ -169,8 +170,25 @@ def plain_value(text: str) -> str | int | float | bool | None:
     return text
 
 
+def has_control_character(text: str, report: Report) -> bool:
+    """Whether a character stands in it that no YAML or JSON text may hold; the first one is reported."""
+    found = _UNPRINTABLE.search(text)
+    if found:
+        what = f"control character U+{ord(found.group()):04X}; remove it, or write it as an escape in double quotes"
+        report.error("control-character", end_of(text[: found.start()]), what)
+    return found is not None
+
+
+def end_of(text: str) -> Scalar:
+    """The place behind `text`, for a report."""
+    return Scalar(None, "", False, text.count("\n") + 1, len(text) - text.rfind("\n"))
+
+
 def parse_yaml(text: str, report: Report) -> Node | None:
     """The one document of `text`; None if it is empty or if nothing could be made of it."""
+    # libyaml's reader would raise for these without a place, and for surrogates (from the environment) anything at all.
+    if has_control_character(text, report):
+        return None
     builder = _Builder(report)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
