@@ -8,7 +8,7 @@ so commands are written from parsed mailboxes and not from text.
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,7 @@ import aiosmtplib
 from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
 
+_NO_UTF8 = 553, "5.6.7 the relay does not take internationalised addresses"
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
 
 
@@ -45,16 +46,25 @@ class RelayClient:
 
     async def send(self, mail_from: Mailbox | None, rcpt_to: Mailbox, raw: bytes) -> DeliveryStatus:
         """`raw` is a whole message with CRLF line ends. `mail_from` None is the null reverse-path."""
+        (status,) = await self.send_all(mail_from, (rcpt_to,), raw)
+        return status
+
+    async def send_all(
+        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: bytes
+    ) -> tuple[DeliveryStatus, ...]:
+        """One message to all of them in one transaction; the statuses are in the order of `recipients`."""
         connection = self._connection()
+        answers: dict[Mailbox, tuple[int, str]] = {}
+        rest = 0, "no answer"
         try:
             await connection.connect()
-            code, text = await _transaction(connection, mail_from, rcpt_to, raw)
+            rest = await _transaction(connection, mail_from, recipients, raw, answers)
             await _quit(connection)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            code, text = _reply_of(error)
+            rest = _reply_of(error)
         finally:
             connection.close()
-        return self._status(rcpt_to, code, text)
+        return tuple(self._status(recipient, *answers.get(recipient, rest)) for recipient in recipients)
 
     def _connection(self) -> aiosmtplib.SMTP:
         settings = self._settings
@@ -88,23 +98,38 @@ class RelayClient:
 
 
 async def _transaction(
-    connection: aiosmtplib.SMTP, mail_from: Mailbox | None, rcpt_to: Mailbox, raw: bytes
+    connection: aiosmtplib.SMTP,
+    mail_from: Mailbox | None,
+    recipients: Sequence[Mailbox],
+    raw: bytes,
+    answers: dict[Mailbox, tuple[int, str]],
 ) -> tuple[int, str]:
-    """MAIL, RCPT and DATA; the code and text of the reply that decided."""
+    """MAIL, RCPT and DATA. Who was refused alone stands in `answers`; the code and text that decided for the others is returned."""
     if connection.is_ehlo_or_helo_needed:
         await connection.ehlo()
     sender = "" if mail_from is None else str(mail_from)
     options = b""
     if not raw.isascii() and connection.supports_extension("8bitmime"):
         options += b" BODY=8BITMIME"
-    if not (sender.isascii() and str(rcpt_to).isascii()):
-        if not connection.supports_extension("smtputf8"):
-            return 553, "5.6.7 the relay does not take internationalised addresses"
+    foreign = [each for each in recipients if not (sender + str(each)).isascii()]
+    if foreign and not connection.supports_extension("smtputf8"):
+        answers.update((each, _NO_UTF8) for each in foreign)
+    elif foreign:
         options += b" SMTPUTF8"
+    left = [each for each in recipients if each not in answers]
+    if not left:
+        return _NO_UTF8
     reply = await connection.execute_command(b"MAIL", f"FROM:<{sender}>".encode() + options)
-    if reply.code == 250:
-        reply = await connection.execute_command(b"RCPT", f"TO:<{rcpt_to}>".encode())
-    if reply.code in (250, 251):
+    if reply.code != 250:
+        return reply.code, _one_line(reply.message)
+    accepted = False
+    for each in left:
+        reply = await connection.execute_command(b"RCPT", f"TO:<{each}>".encode())
+        if reply.code in (250, 251):
+            accepted = True
+        else:
+            answers[each] = reply.code, _one_line(reply.message)
+    if accepted:
         reply = await connection.data(raw)
     return reply.code, _one_line(reply.message)
 

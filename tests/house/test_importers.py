@@ -21,7 +21,7 @@ IMPORTERS = {
     "clamd": ["verdicts/clamd_scanner.py"],
     "click": ["gatepost/*"],  # the command line, and what `serve` says on a terminal
     "cryptography": ["verdicts/dkim_key.py", "smtp/tls.py", "actions/ciphers.py"],
-    "dkim": ["verdicts/check_dkim.py", "verdicts/check_arc.py"],
+    "dkim": ["verdicts/check_dkim.py", "verdicts/check_arc.py", "verdicts/seal_arc.py"],
     "dns": ["verdicts/dns_resolver.py"],
     "idna": ["mail/address.py"],
     "nacl": ["verdicts/dkim_key.py"],
@@ -29,12 +29,13 @@ IMPORTERS = {
     "pydantic": ["gatepost/settings.py", "rules/load.py"],
     "re2": ["rules/patterns.py"],
     "spf": ["verdicts/check_spf.py"],
+    "srslib": ["actions/srs.py"],
     "sqlite3": ["spool/*"],
     "uvloop": ["gatepost/serve.py", "gatepost/workers.py"],
     "yaml": ["rules/load_yaml.py"],
 }
-# One importer in each of the packages that may not know each other, where there are three such.
-THREE = {"cryptography"}
+# One importer in each of the packages that may not know each other, or one for each thing it does (dkim: DKIM, ARC, sealing).
+THREE = {"cryptography", "dkim"}
 ANYWHERE = {"msgspec"}  # the types are made of it
 NOT_IMPORTED = {"setuptools"}  # clamd needs its pkg_resources
 # The distributions whose import name is another.
