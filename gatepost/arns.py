@@ -41,8 +41,13 @@ def unmapped(book: RuleBook) -> list[str]:
         for rule in book.rule_set.rules
         if rule.enabled
         for spec in rule.actions
-        if spec.type in _FOREIGN or (spec.type == "lambda" and arn_of(spec).startswith("arn:"))
+        if has_no_target(spec)
     ]
+
+
+def has_no_target(spec: ActionSpec) -> bool:
+    """Whether it names something of AWS's that nothing here stands for."""
+    return spec.type in _FOREIGN or (spec.type == "lambda" and arn_of(spec).startswith("arn:"))
 
 
 def arn_of(spec: ActionSpec) -> str:

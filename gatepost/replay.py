@@ -13,6 +13,7 @@ from actions.protocol import Prepend
 from actions.runner import Runner
 from actions.table import make_actions
 from gatepost import wire
+from gatepost.arns import arn_of, has_no_target
 from gatepost.explanation import envelope_object, reply_object, stored_story, story
 from gatepost.sample import Sample
 from gatepost.scanners import NO_SCANNERS, Scanners
@@ -27,7 +28,8 @@ from mail.receipt import Receipt
 from mail.reply import ACCEPTED, LOOP_DETECTED, Reply
 from rules.compiled import CompiledBook
 from rules.disposition import disposition
-from rules.machine import Evaluation, walk
+from rules.machine import Evaluation
+from rules.model import ActionSpec
 from rules.step import Disposition
 from spool.memory import MemorySpool
 from spool.ports import HistoryRow
@@ -103,9 +105,7 @@ class Replayer:
         if walked and run and (decision.kind == "accept" or decision.runs_on):
             told = await self._run(sample, book, receipt, decision, reply)
             return {**told, "file": sample.file, "envelope": {**told["envelope"], "guessed": list(sample.guessed)}}
-        evaluation = None
-        if walked:
-            *_, evaluation = walk(Evaluation.start(book, receipt), _WOULD_RUN)
+        evaluation = _walked(Evaluation.start(book, receipt)) if walked else None
         return story(
             file=sample.file,
             receipt=receipt,
@@ -165,6 +165,17 @@ class Replayer:
                 first = admission.wanting
             admissions.append(admission)
         return admissions
+
+
+def _walked(evaluation: Evaluation) -> Evaluation:
+    """To the end, as if every step ran that has something to run on."""
+    while (step := evaluation.step) is not None:
+        evaluation = evaluation.advance(_unmapped(step.spec) if has_no_target(step.spec) else _WOULD_RUN)
+    return evaluation
+
+
+def _unmapped(spec: ActionSpec) -> Outcome:
+    return Outcome(result=Result.UNMAPPED, detail=f"{arn_of(spec)} has no local target")
 
 
 def _of_these(envelope: Envelope, admissions: list[Admission]) -> Envelope:

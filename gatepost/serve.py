@@ -34,8 +34,11 @@ def run(settings: Settings, *, ready_file: Path | None, quiet: bool) -> int:
     rules = open_rules(settings)
     print_findings(rules.findings)
     addresses = wire.addresses_of(settings)
-    for reason in refusals(rules, is_loopback=wire.is_loopback(addresses)):
-        return _cannot(f"{rules.origin}: {reason}", FINDINGS)
+    reasons = refusals(rules, is_loopback=wire.is_loopback(addresses))
+    for reason in reasons:
+        _cannot(f"{rules.origin}: {reason}", FINDINGS)
+    if reasons:
+        return FINDINGS
     if rules.book is None:
         return _cannot(f"{rules.origin} has errors, so nothing was started", FINDINGS)
     with contextlib.ExitStack() as stack:

@@ -149,3 +149,12 @@ def test_a_second_gateway_on_the_same_state_is_refused(gateway: Start) -> None:
     assert "error: " in second.output
     assert rcpt(first, "one@example.com") == 250
     assert first.cli("find").returncode == 0
+
+
+def test_every_action_without_a_target_is_told_before_the_start_is_refused(gateway: Start) -> None:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function"
+    two = ", ".join(f'{{lambda: {{function_arn: "{arn}:f{number}"}}}}' for number in (1, 2))
+    live = gateway(start=False, rules=GOOD.replace("{disk: {path: mail}}", two))
+    live.launch()
+    assert live.wait() == 1
+    assert live.output.count(" has no local target") == 2

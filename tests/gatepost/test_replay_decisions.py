@@ -195,3 +195,14 @@ async def test_with_run_a_refused_message_runs_nothing(tmp_path):
     told = await replayed(tmp_path, rules, run=True)
     assert told["reply"]["code"] == 554
     assert not (tmp_path / "var").exists()
+
+
+async def test_a_step_that_has_no_target_here_is_unmapped_and_says_which(tmp_path):
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+    rules = f"    - {{name: fn, actions: [{{lambda: {{function_arn: '{arn}'}}}}]}}\n" + KEEP
+    told = await replayed(tmp_path, rules)
+    assert [(step["action"], step["outcome"]) for step in told["steps"]] == [
+        ("lambda", "unmapped"),
+        ("disk", "would_run"),
+    ]
+    assert told["steps"][0]["detail"] == f"{arn} has no local target"
