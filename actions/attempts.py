@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from actions.destinations import Destinations
+from actions.ledger import recorded
 from actions.loading import Loaded
 from actions.placeholders import resolve
 from actions.protocol import Action, Context, Prepend
 from actions.table import Unmapped
+from actions.topics import Topic, find_topic, topic_of
 from mail.errors import Malformed, Permanent, Temporary
 from mail.outcome import Outcome, Result
 from rules.step import Step
@@ -63,16 +66,20 @@ class Attempts:
 
     async def _run(self, loaded: Loaded, step: Step, attempt: int) -> Outcome:
         try:
+            parameters = resolve(step.spec.parameters, self.environment)
             context = Context(
                 step=step,
                 receipt=loaded.receipt,
                 raw=loaded.raw,
                 prepended=self.prepend(loaded.receipt, step),
-                parameters=resolve(step.spec.parameters, self.environment),
+                parameters=parameters,
                 now=self.clock(),
                 attempt=attempt,
                 in_session=loaded.state is MessageState.REJECTED,
                 bounce_always=loaded.book.book.bounce == "always",
+                topic=self._topic(loaded, parameters),
+                earlier=_recorded(loaded, step),
+                whole=_recorded(loaded, replace(step, part="")) if step.part else None,
             )
             return await self._action(step).run(context)
         except Temporary as error:
@@ -82,3 +89,12 @@ class Attempts:
 
     def _action(self, step: Step) -> Action:
         return self.actions.get(step.spec.type, _UNMAPPED)
+
+    def _topic(self, loaded: Loaded, parameters: Mapping[str, Any]) -> Topic | None:
+        found = find_topic(loaded.book.book.topics, str(parameters.get("topic_arn") or ""))
+        return None if found is None else topic_of(found[0], resolve(found[1], self.environment))
+
+
+def _recorded(loaded: Loaded, step: Step) -> Outcome | None:
+    row = loaded.row(step)
+    return None if row is None else recorded(row)

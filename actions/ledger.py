@@ -10,6 +10,10 @@ from spool.ports import LedgerRow
 EXPIRES_AT = "expires_at"  # when a step that holds its walk is given up; a walk's job has no such time of its own
 APART = "apart"  # the step went on as its own job, so the walk has passed it whatever became of it
 
+HELD = "quarantine"  # what became of a hold: held, released, expired or deleted
+HELD_UNTIL = "held_until"  # when it ends by itself
+RELEASED_AS = "released_as"  # the evaluation that goes on from behind the rule that held
+
 
 def row_for(
     step: Step, outcome: Outcome, *, at: datetime, attempts: int, notes: Mapping[str, str] | None = None
@@ -19,7 +23,7 @@ def row_for(
         evaluation=step.evaluation,
         rule=step.rule,
         index=step.index,
-        recipient="",
+        recipient=step.part,
         action=step.spec.type,
         position=step.position,
         result=outcome.result,
@@ -42,5 +46,11 @@ def outcome_as_walked(row: LedgerRow, step: Step) -> Outcome:
 
 
 def of_evaluation(rows: Iterable[LedgerRow], evaluation: int) -> list[LedgerRow]:
-    """One evaluation's rows in the order in which the walk reached them."""
-    return sorted((row for row in rows if row.evaluation == evaluation), key=lambda row: row.position)
+    """One evaluation's rows in the order in which the walk reached them; a part of an action stands behind it."""
+    found = (row for row in rows if row.evaluation == evaluation)
+    return sorted(found, key=lambda row: (row.position, row.recipient))
+
+
+def recorded(row: LedgerRow) -> Outcome:
+    """The outcome that the row says, for an action that goes on from it."""
+    return Outcome(result=row.result, detail=row.detail, data=row.data)

@@ -30,7 +30,7 @@ class Loaded:
     rows: tuple[LedgerRow, ...]
 
     def row(self, step: Step) -> LedgerRow | None:
-        return next((row for row in self.rows if row.position == step.position), None)
+        return next((row for row in self.rows if (row.position, row.recipient) == (step.position, step.part)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,8 @@ def walked(evaluation: Evaluation, rows: Sequence[LedgerRow], *, redriven: bool)
     `on_failure: stop`: the walk's job was kept dead at that step.
     """
     for row in rows:
+        if row.recipient:
+            continue  # a part of an action that was walked past goes its own way
         step = evaluation.step
         if step is None or (step.rule, step.index, step.position) != (row.rule, row.index, row.position):
             raise Misuse(f"the ledger's step {row.rule}/{row.index} is not where the rule set goes")

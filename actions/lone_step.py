@@ -6,6 +6,8 @@ from dataclasses import replace
 from actions.drive import Drive, given_up
 from actions.ledger import APART, row_for
 from actions.loading import Loaded
+from actions.notices import NO_NOTICES, Notices, notices
+from actions.topic_notification import notification_step, notifies
 from mail.errors import Misuse
 from mail.outcome import Control, Outcome, Result
 from rules.step import Step
@@ -31,14 +33,16 @@ async def run_step(drive: Drive, job: Job, loaded: Loaded) -> None:
         outcome = given_up(outcome)
     dead = outcome.result is Result.DEAD
     change = JobChange(id=job.id, state=JobState.DEAD if dead else None, last=outcome.detail)
-    return await _end(drive, job, loaded, change, (_row(drive, step, outcome, attempt),))
+    return await _end(drive, job, loaded, change, (_row(drive, step, outcome, attempt),), notices(drive, step, outcome))
 
 
 def _find(job: Job, loaded: Loaded) -> tuple[Step, LedgerRow]:
     for trace in loaded.evaluation.steps:
-        row = loaded.row(trace.step)
-        if trace.step.key == job.key and row is not None:
-            return trace.step, row
+        steps = (trace.step, notification_step(trace.step)) if notifies(trace.step) else (trace.step,)
+        for step in steps:
+            row = loaded.row(step)
+            if step.key == job.key and row is not None:
+                return step, row
     raise Misuse(f"the walk has not reached {job.key}")
 
 
@@ -60,6 +64,13 @@ def _row(drive: Drive, step: Step, outcome: Outcome, attempt: int) -> LedgerRow:
     return row_for(step, apart, at=drive.clock(), attempts=attempt, notes={APART: "yes"})
 
 
-async def _end(drive: Drive, job: Job, loaded: Loaded, change: JobChange, ledger: tuple[LedgerRow, ...] = ()) -> None:
-    unit = Recorded(message_id=job.message_id, ledger=ledger, job=change)
+async def _end(
+    drive: Drive,
+    job: Job,
+    loaded: Loaded,
+    change: JobChange,
+    ledger: tuple[LedgerRow, ...] = (),
+    told: Notices = NO_NOTICES,
+) -> None:
+    unit = Recorded(message_id=job.message_id, ledger=(*ledger, *told.rows), job=change, new_jobs=told.jobs)
     await drive.recorder.end_job(job, loaded, loaded.evaluation, unit)

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Protocol
 
+from actions.topics import Topic
 from mail.errors import GatepostError
 from mail.headers import HeaderView, parse_header
 from mail.message import without_spans
@@ -33,7 +34,10 @@ class Context:
 
     `parameters` are the step's, with `${NAME}` resolved. `now` is this attempt's time; `attempt` counts from 1.
     `in_session` says that the whole message was refused in the SMTP session already; `bounce_always` is the rule book's
-    `bounce: always` (semantics.md §3).
+    `bounce: always` (semantics.md §3). `topic` is the rule book's topic that `topic_arn` names, if it is one of them.
+
+    `earlier` is what the last recorded attempt of this step came to, for an action that repeats only what is left; DEAD there means
+    that an operator redrives it. `whole` is the outcome of the action that this step is a part of.
     """
 
     step: Step
@@ -45,6 +49,9 @@ class Context:
     attempt: int = 1
     in_session: bool = False
     bounce_always: bool = False
+    topic: Topic | None = None
+    earlier: Outcome | None = None
+    whole: Outcome | None = None
 
     @cached_property
     def content(self) -> bytes:
@@ -64,6 +71,11 @@ class Context:
     def recipients(self) -> tuple[str, ...]:
         """The recipients that the step's rule took, as text."""
         return tuple(str(mailbox) for mailbox in self.step.recipients)
+
+    @property
+    def topic_arn(self) -> str:
+        """What SES's JSON shows as `topicArn`; "" where the action names no topic."""
+        return self.topic.arn if self.topic is not None else str(self.parameters.get("topic_arn") or "")
 
     @property
     def processing_millis(self) -> int:

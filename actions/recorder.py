@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from actions.ledger import of_evaluation
 from actions.loading import Loaded
 from actions.message_state import state_after
+from actions.topic_notification import notifies
 from mail.outcome import Result
 from rules.machine import Evaluation
 from spool.ports import Full, Job, JobKind, JobQuery, JobState, MessageState, Recorded, Spool
@@ -51,14 +52,15 @@ class Recorder:
             await self.record(replace(unit, state=await self._state(job, loaded, evaluation, unit)))
 
     async def _state(self, job: Job, loaded: Loaded, evaluation: Evaluation, unit: Recorded) -> MessageState | None:
-        results = {trace.step.position: trace.outcome.result for trace in evaluation.steps}
+        results = {(trace.step.position, ""): trace.outcome.result for trace in evaluation.steps}
+        apart = Result.RETRYING in results.values() or any(notifies(trace.step) for trace in evaluation.steps)
         others: list[Job] = []
         # A walk none of whose steps went on apart has nothing beside it, which spares it two reads.
-        if job.kind is JobKind.STEP or Result.RETRYING in results.values():
+        if job.kind is JobKind.STEP or apart:
             rows = of_evaluation(await self._spool.ledger(job.message_id), job.evaluation)
-            results |= {row.position: row.result for row in rows}
+            results |= {(row.position, row.recipient): row.result for row in rows}
             jobs = await self._spool.jobs(JobQuery(message_id=job.message_id))
             others = [other for other in jobs if other.id != job.id]
-        results |= {row.position: row.result for row in unit.ledger}
+        results |= {(row.position, row.recipient): row.result for row in unit.ledger}
         was = loaded.state
         return state_after(results.values(), handled=evaluation.handled, others=others, was=was)

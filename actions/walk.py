@@ -13,6 +13,7 @@ from datetime import datetime
 from actions.drive import Drive, expiry, given_up
 from actions.ledger import APART, EXPIRES_AT, row_for
 from actions.loading import Loaded
+from actions.notices import notices
 from mail.outcome import Outcome, Result
 from rules.machine import Evaluation
 from rules.step import Step
@@ -92,14 +93,15 @@ class Walk:
             now = self._drive.clock()
             jobs = (self._own_job(step, outcome, attempt, not_before=now, expires_at=now),)
         end = JobChange(id=self._job.id, state=JobState.DEAD, last=outcome.detail) if stops else None
-        await self._advance(step, outcome, self._row(step, outcome, attempt), jobs, end)
+        told = notices(self._drive, step, outcome)
+        await self._advance(step, outcome, (self._row(step, outcome, attempt), *told.rows), jobs + told.jobs, end)
 
     async def _go_apart(self, step: Step, outcome: Outcome, attempt: int, retry_at: datetime) -> None:
         """Let the step go on as its own job, and walk on."""
         expires_at = expiry(step, self._drive.clock())
         job = self._own_job(step, outcome, attempt, not_before=retry_at, expires_at=expires_at)
         retrying = Outcome(result=Result.RETRYING, detail=outcome.detail, data=outcome.data)
-        await self._advance(step, retrying, self._row(step, retrying, attempt, {APART: "yes"}), (job,), None)
+        await self._advance(step, retrying, (self._row(step, retrying, attempt, {APART: "yes"}),), (job,), None)
 
     async def _hold(self, step: Step, outcome: Outcome, attempt: int, retry_at: datetime, expires_at: datetime) -> None:
         """Give the walk back until the step is due again."""
@@ -111,10 +113,15 @@ class Walk:
         self._over = True
 
     async def _advance(
-        self, step: Step, outcome: Outcome, row: LedgerRow, jobs: tuple[NewJob, ...], end: JobChange | None
+        self,
+        step: Step,
+        outcome: Outcome,
+        rows: tuple[LedgerRow, ...],
+        jobs: tuple[NewJob, ...],
+        end: JobChange | None,
     ) -> None:
         self._evaluation = self._evaluation.advance(outcome)
-        self._unrecorded = (*self._unrecorded, row)
+        self._unrecorded += rows
         if end is not None or self._evaluation.step is None:
             await self._end(end or JobChange(id=self._job.id), jobs)
         elif jobs or step.spec.type not in _PURE:

@@ -26,7 +26,10 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One leaf of a message, or a message inside it. `type` is lower case, `name` the file name or "", `body` still encoded."""
+    """One leaf of a message, or a message inside it. `type` is lower case, `name` the file name or "", `body` still encoded.
+
+    `content_id` stands without its angle brackets. `enclosed`: the part is of a message that is attached.
+    """
 
     name: str
     type: str
@@ -34,6 +37,8 @@ class Part:
     disposition: str
     encoding: str
     body: bytes
+    content_id: str = ""
+    enclosed: bool = False
 
     @property
     def content(self) -> bytes:
@@ -47,19 +52,19 @@ class Part:
 
 def parts(raw: bytes) -> Iterator[Part]:
     """Every part that holds no parts, in order; an attached message comes before its own parts."""
-    pending: list[tuple[bytes, int]] = [(raw, 0)]
+    pending: list[tuple[bytes, int, bool]] = [(raw, 0, False)]
     seen = 0
     while pending and seen < PARTS:
-        part, depth = pending.pop()
+        part, depth, enclosed = pending.pop()
         seen += 1
         header = parse_header(part)
         described = _described(header)
         body = part[header.body_start :]
         boundary = _boundary(described)
         if boundary and depth < DEPTH:
-            pending.extend((inner, depth + 1) for inner in reversed(_split(body, boundary)))
+            pending.extend((inner, depth + 1, enclosed) for inner in reversed(_split(body, boundary)))
         elif described.get_content_type() == "message/rfc822" and depth < DEPTH:
-            pending.append((body, depth + 1))
+            pending.append((body, depth + 1, True))
         described_part = Part(
             name=_file_name(described),
             type=described.get_content_type(),
@@ -67,6 +72,8 @@ def parts(raw: bytes) -> Iterator[Part]:
             disposition=described.get_content_disposition() or "",
             encoding=str(described.get("Content-Transfer-Encoding", "")).strip().lower(),
             body=body,
+            content_id=(header.text("Content-ID") or "")[:_VALUE_OCTETS].strip("<> \t"),
+            enclosed=enclosed,
         )
         if not (boundary and depth < DEPTH) or described_part.name or described_part.disposition == "attachment":
             yield described_part

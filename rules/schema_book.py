@@ -26,6 +26,7 @@ BOOK_KEYS = (
     "on_unhandled",
 )
 POLICIES = ("Allow", "Block")
+TOPIC_KEYS = ("arn", "signature_version", "subscribers")
 
 
 def read_book(reading: Reading, root: Node) -> tuple[RuleBook, tuple[PlacedRuleSet, ...]]:
@@ -175,15 +176,19 @@ def _networks(reading: Reading, item: Mapping, known: dict[str, Node]) -> tuple[
 
 
 def _topics(reading: Reading, node: Node | None) -> dict[str, Any]:
-    """`{name: {arn, subscribers: [{url, raw}]}}`; a topic without ARN is known by its name only."""
+    """`{name: {arn, signature_version, subscribers: [{url, raw, confirmed}]}}`; a topic without ARN is known by its name only."""
     topics: dict[str, Any] = {}
     for key, value in reading.named(node, "topics"):
         reading.name(key, "topic name")
         what = f"topic {key.text}"
-        known = {name: entry for name, (_, entry) in reading.entries(value, what, ("arn", "subscribers")).items()}
+        known = {name: entry for name, (_, entry) in reading.entries(value, what, TOPIC_KEYS).items()}
         topic: dict[str, Any] = {}
         if "arn" in known:
             topic["arn"] = read_arn(reading, known["arn"], f"{what} arn")
+        if "signature_version" in known:
+            topic["signature_version"] = reading.word(
+                known["signature_version"], f"{what} signature_version", ("1", "2")
+            )
         items = reading.items(
             known.get("subscribers"), f"{what} subscribers", "subscribers: [{url: https://host/path}]"
         )
@@ -194,9 +199,11 @@ def _topics(reading: Reading, node: Node | None) -> dict[str, Any]:
 
 
 def _subscriber(reading: Reading, node: Node, topic: str) -> dict[str, Any]:
-    known = reading.entries(node, f"a subscriber of {topic}", ("url", "raw"))
+    known = reading.entries(node, f"a subscriber of {topic}", ("url", "raw", "confirmed"))
     if "url" not in known and isinstance(node, Mapping):
         reading.error("missing-key", node, f"a subscriber of {topic} lacks url")
     url = read_url(reading, known["url"][1], f"{topic} url") if "url" in known else None
-    raw = reading.flag(known["raw"][1], f"{topic} raw") if "raw" in known else False
-    return {"url": url or "", "raw": bool(raw)}
+    flags: dict[str, Any] = {
+        name: bool(reading.flag(known[name][1], f"{topic} {name}")) for name in ("raw", "confirmed") if name in known
+    }
+    return {"url": url or "", "raw": False, **flags}

@@ -26,7 +26,8 @@ class Step:
     """One action to run now, for these recipients.
 
     `position` counts the steps of the walk from 0. `scanned` says whether this rule sees spam and virus verdicts. `added` are the
-    header fields that add_header steps before this one put on top, oldest first.
+    header fields that add_header steps before this one put on top, oldest first. `part` names what of the action this is, where
+    that goes its own way: `topic` is its topic notification; "" is the action itself.
     """
 
     message_id: str
@@ -40,11 +41,13 @@ class Step:
     added: tuple[tuple[str, str], ...] = ()
     on_failure: str = "continue"
     ordered: bool = False
+    part: str = ""
 
     @property
     def key(self) -> str:
         """The idempotency key (semantics.md §4)."""
-        return f"{self.message_id}/{self.evaluation}/{self.rule}/{self.index}"
+        key = f"{self.message_id}/{self.evaluation}/{self.rule}/{self.index}"
+        return f"{key}/{self.part}" if self.part else key
 
     @property
     def holds(self) -> bool:

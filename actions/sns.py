@@ -1,0 +1,70 @@
+"""sns: the message to a topic, in SES's notification with its content (SES: SNS action; semantics.md §1).
+
+*Standards.* SES: at most 150 KB, measured over the message with its header before it is encoded.
+*Failure.* As `actions.topic_publishing`. A message that is too large is published with a link in place of its content, or bounced
+as SES does it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from actions.bounce import Bounce
+from actions.content_links import ContentLinks
+from actions.protocol import Context
+from actions.ses_payload import compact_json, ses_objects
+from actions.topic_publishing import TopicPublishing
+from mail.outcome import Outcome
+from mail.ses_json import notification
+
+LIMIT_OCTETS = 150 * 1024
+# SES: the reply to a message that is too large for its topic.
+_TOO_LARGE = {
+    "smtp_reply_code": "552",
+    "status_code": "5.2.3",
+    "message": "Message length exceeds limit set by recipient",
+}
+
+
+class Sns:
+    def __init__(self, publishing: TopicPublishing, bounce: Bounce, links: ContentLinks) -> None:
+        self._publishing = publishing
+        self._bounce = bounce
+        self._links = links
+
+    def destination(self, parameters: Mapping[str, Any]) -> str:
+        return str(parameters.get("topic_arn") or "")
+
+    async def run(self, context: Context) -> Outcome:
+        octets = len(context.content)
+        if octets > LIMIT_OCTETS and context.parameters.get("oversize") == "bounce":
+            # Note: the notice shows the header without our own fields, as SES's does here and nowhere else.
+            outcome = await self._bounce.run(replace(context, parameters=dict(_TOO_LARGE), prepended=b""))
+            return replace(
+                outcome, detail=f"too large for a topic ({octets} octets), so not published: {outcome.detail}"
+            )
+        return await self._publishing.publish(context, self._message)
+
+    def _message(self, context: Context) -> str:
+        encoding, content = sns_content(context)
+        action = {"type": "SNS", "topicArn": context.topic_arn, "encoding": encoding}
+        mail, receipt = ses_objects(context, action)
+        if len(context.content) > LIMIT_OCTETS:
+            return compact_json({**notification(mail, receipt), "contentReference": self._reference(context)}).decode()
+        return compact_json(notification(mail, receipt, content)).decode()
+
+    def _reference(self, context: Context) -> dict[str, Any]:
+        return {
+            "url": self._links.message(context.step, context.now),
+            "size": len(context.content),
+            "sha256": hashlib.sha256(context.content).hexdigest(),
+        }
+
+
+def sns_content(context: Context) -> tuple[str, str]:
+    """SES's word for the encoding, and the content in it: as UTF-8, what is none replaced, or as base64 on one line."""
+    if str(context.parameters.get("encoding", "UTF-8")).upper() == "BASE64":
+        return "BASE64", base64.b64encode(context.content).decode("ascii")
+    return "UTF8", context.content.decode("utf-8", "replace")

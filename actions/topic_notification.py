@@ -1,0 +1,101 @@
+"""The message that tells a topic of an action that was done (SES: TopicArn of every action; contents of notifications).
+
+It is a part of its action with its own key, ledger row and job (semantics.md §4), so that it is retried, redriven and seen on its
+own and never delays the walk; the job is recorded with the action's outcome, so a crash between the two loses nothing. It has no
+`content`, and what it says of the action is in SES's words.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from actions.protocol import Context
+from actions.ses_payload import compact_json, ses_objects
+from actions.topic_publishing import TopicPublishing
+from mail.outcome import Outcome, Result
+from mail.ses_json import notification
+from rules.model import ActionSpec
+from rules.step import Step
+
+TYPE = "topic_notification"
+PART = "topic"
+_OF = "of"
+
+Told = dict[str, str]
+
+
+def _object(bucket: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], Told]:
+    """SES: objectKeyPrefix is there even if it is empty, and objectKey is the whole key."""
+
+    def tell(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:
+        prefix = facts.get("object_key_prefix", str(parameters.get("object_key_prefix", "")))
+        return {
+            "bucketName": str(parameters[bucket]),
+            "objectKeyPrefix": prefix,
+            "objectKey": facts.get("object_key", ""),
+        }
+
+    return tell
+
+
+def _bounce(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:
+    told = {"smtpReplyCode": str(parameters["smtp_reply_code"])}
+    if parameters.get("status_code"):
+        told["statusCode"] = str(parameters["status_code"])
+    return {**told, "message": str(parameters["message"]), "sender": str(parameters.get("sender") or facts["sender"])}
+
+
+def _function(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:  # noqa: ARG001
+    return {
+        "functionArn": str(parameters["function_arn"]),
+        "invocationType": str(parameters.get("invocation_type", "Event")),
+    }
+
+
+# SES's type of each action that tells a topic, and the rest of its action object.
+TELLING: dict[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, str]], Told]]] = {
+    "bounce": ("Bounce", _bounce),
+    "disk": ("S3", _object("path")),
+    "lambda": ("Lambda", _function),
+    "s3": ("S3", _object("bucket_name")),
+    "stop": ("Stop", lambda parameters, facts: {}),  # noqa: ARG005
+    "workmail": ("WorkMail", lambda parameters, facts: {"organizationArn": str(parameters["organization_arn"])}),  # noqa: ARG005
+}
+
+
+def notifies(step: Step) -> bool:
+    """Whether a topic is told when this step is done."""
+    return not step.part and step.spec.type in TELLING and bool(step.spec.parameters.get("topic_arn"))
+
+
+def notification_step(step: Step) -> Step:
+    """The part of `step` that tells its topic. It holds nothing, whatever the action does."""
+    spec = ActionSpec(type=TYPE, parameters={**step.spec.parameters, _OF: step.spec.type})
+    return replace(step, spec=spec, part=PART, ordered=False, on_failure="continue")
+
+
+class TopicNotification:
+    """Runs as the part `topic` of a step; `context.whole` is that step's own outcome."""
+
+    def __init__(self, publishing: TopicPublishing) -> None:
+        self._publishing = publishing
+
+    def destination(self, parameters: Mapping[str, Any]) -> str:
+        return str(parameters.get("topic_arn") or "")
+
+    async def run(self, context: Context) -> Outcome:
+        if context.whole is None or context.whole.result is not Result.DONE:
+            return Outcome(result=Result.SKIPPED, detail="the action was not done")
+        return await self._publishing.publish(context, _message)
+
+
+def _message(context: Context) -> str:
+    ses_type, tell = TELLING[str(context.parameters[_OF])]
+    facts = {"sender": _default_sender(context), **(context.whole.data if context.whole is not None else {})}
+    action = {"type": ses_type, "topicArn": context.topic_arn, **tell(context.parameters, facts)}
+    return compact_json(notification(*ses_objects(context, action))).decode()
+
+
+def _default_sender(context: Context) -> str:
+    recipients = context.step.recipients
+    return f"mailer-daemon@{recipients[0].domain}" if recipients else ""

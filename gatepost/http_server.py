@@ -1,0 +1,83 @@
+"""Gatepost's own HTTP listener, over aiohttp: what subscribers and webhook receivers need of us, and nothing else.
+
+`GET /SimpleNotificationService-….pem` is the signing certificate, `/?Action=…` SNS's API for subscribers, `/attachments/…` and
+`/messages/…` signed content. Our name in URLs comes from the settings, never from a request.
+
+*Trust.* Anybody may connect; a request has at most 64 KiB, its header 8 KiB a line.
+*Failure.* 503 where the store fails, 500 without detail for a fault of ours; both are logged.
+"""
+
+import logging
+import socket
+from collections.abc import Iterable
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from gatepost.http_content import ContentServer, Served
+from gatepost.http_topics import TopicApi
+from gatepost.sns_signer import SnsSigner
+from mail.errors import Temporary
+
+log = logging.getLogger("gatepost.http")
+REQUEST_OCTETS = 64 * 1024
+_HANDLER_CANCELLED_AFTER_SECONDS = 5.0
+
+
+class HttpServer:
+    """One listener on any number of bound sockets; `start` takes them over, `close` ends them."""
+
+    def __init__(self, signer: SnsSigner, topics: TopicApi, content: ContentServer) -> None:
+        self._signer, self._topics, self._content = signer, topics, content
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        application = web.Application(client_max_size=REQUEST_OCTETS)
+        application.router.add_route("*", "/{rest:.*}", self._handle)
+        self._runner = web.AppRunner(
+            application, access_log=None, keepalive_timeout=15, shutdown_timeout=_HANDLER_CANCELLED_AFTER_SECONDS
+        )
+        await self._runner.setup()
+        for each in sockets:
+            await web.SockSite(self._runner, each).start()
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        try:
+            served = await self._served(request)
+        except Temporary as error:
+            log.warning("503 to %s: %s", request.remote, error)
+            served = Served(status=503)
+        headers = {"server": "gatepost", **served.headers}
+        return web.Response(status=served.status, body=served.body, headers=headers)
+
+    async def _served(self, request: web.Request) -> Served:
+        path = request.rel_url.raw_path
+        if request.method not in ("GET", "HEAD", "POST"):
+            return Served(status=405, headers={"allow": "GET, HEAD, POST"})
+        if path == "/":
+            answer = await self._topics.answer(await _parameters(request))
+            return Served(status=answer.status, body=answer.body, headers={"content-type": "text/xml"})
+        if request.method == "POST":
+            return Served(status=404)
+        if path.endswith(".pem"):
+            certificate = await self._signer.served(path.removeprefix("/"))
+            kind = {"content-type": "application/x-pem-file"}
+            return Served(status=404) if certificate is None else Served(status=200, body=certificate, headers=kind)
+        return await self._content.get(path, dict(request.query))
+
+
+async def _parameters(request: web.Request) -> dict[str, str]:
+    """Of the query, or of the form that an SDK posts; the first of a name that is given twice."""
+    pairs = parse_qsl(request.query_string, keep_blank_values=True, max_num_fields=100)
+    if request.method == "POST":
+        body = (await request.read()).decode("utf-8", "replace")
+        pairs += parse_qsl(body, keep_blank_values=True, max_num_fields=100)
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        parameters.setdefault(name, value)
+    return parameters

@@ -1,0 +1,29 @@
+"""A file of the state directory that is made once and then stays: a key, a secret (0600, whole or not at all)."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """What the file holds, made first if it is not there. Of two processes that make it at once, one's stands for both."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _put(path, make())
+    return path.read_bytes()
+
+
+def _put(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(unfinished)
+        except FileExistsError:
+            return
+    finally:
+        unfinished.unlink()

@@ -1,0 +1,133 @@
+"""Settings become what topics and signed links need: our URLs, keys, subscriptions, and who is told to confirm them."""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from actions.content_links import ContentLinks
+from actions.http_port import HttpClient
+from actions.placeholders import resolve
+from actions.sns_envelope import Urls
+from actions.topic_publishing import TopicPublishing
+from actions.topics import Publisher, Topic, topic_of
+from gatepost.kept_file import kept
+from gatepost.settings import Settings
+from gatepost.sns_signer import SnsSigner
+from mail.errors import GatepostError, Permanent
+from rules.model import RuleBook
+from spool.subscriptions import Subscriptions, SubscriptionState, open_subscriptions
+
+log = logging.getLogger("gatepost.topics")
+DEFAULT_LISTEN = ("127.0.0.1", 2580)
+_SUBSCRIPTIONS, _SECRET = "topics.db", "link-secret"
+_LOOK_SECONDS = 5.0
+_SECRET_OCTETS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publishing:
+    """What is opened or made in the state directory is so when it is first used."""
+
+    topics: TopicPublishing
+    links: ContentLinks
+    signer: SnsSigner
+    subscriptions: Callable[[], Subscriptions]
+    close: Callable[[], None]
+
+
+def publishing_of(
+    settings: Settings,
+    http: HttpClient,
+    *,
+    base_url: str,
+    hostname: str,
+    clock: Callable[[], datetime],
+    publisher: Publisher | None = None,
+) -> Publishing:
+    """`base_url` is where our listener is reached, without a slash at its end."""
+    certificates = settings.sns_certificate_url.rstrip("/") or base_url
+    signer = SnsSigner(settings.data, certificates, hostname, clock)
+    opened: list[Subscriptions] = []
+
+    def subscriptions() -> Subscriptions:
+        if not opened:
+            opened.append(open_subscriptions(settings.data / _SUBSCRIPTIONS))
+        return opened[0]
+
+    def close() -> None:
+        while opened:
+            opened.pop().close()
+
+    links = ContentLinks(
+        base=base_url,
+        secret=cache(lambda: _secret(settings.data / _SECRET)),
+        lifetime_seconds=settings.http_link_lifetime,
+    )
+    topics = TopicPublishing(http, subscriptions, signer, Urls(base=base_url), publisher)
+    return Publishing(topics=topics, links=links, signer=signer, subscriptions=subscriptions, close=close)
+
+
+def base_url_of(settings: Settings, addresses: Sequence[str], hostname: str) -> str:
+    """The setting, else the first listener's address, else the one that would be the default."""
+    if settings.http_public_url:
+        return settings.http_public_url.rstrip("/")
+    if not addresses:
+        return f"http://{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}"
+    host, _, port = addresses[0].rpartition(":")
+    return f"http://{hostname if host in ('0.0.0.0', '[::]') else host}:{port}"  # noqa: S104 - it is compared, not bound
+
+
+def needs_listener(book: RuleBook) -> bool:
+    """Whether somebody will come to us: a subscriber to confirm, or a receiver for what is too large to send along."""
+    return any(topic.get("subscribers") for topic in book.topics.values()) or any(
+        spec.type == "sns" or (spec.type == "webhook" and spec.parameters.get("format") == "gatepost")
+        for rule in book.rule_set.rules
+        if rule.enabled
+        for spec in rule.actions
+    )
+
+
+def topics_of(book: RuleBook) -> list[Topic]:
+    """The book's topics with `${NAME}` resolved; one whose name is not set is left out until it is."""
+    found = []
+    for name, topic in book.topics.items():
+        try:
+            found.append(topic_of(name, resolve(topic, os.environ)))
+        except GatepostError as error:
+            log.warning("topic %s: %s", name, error)
+    return found
+
+
+async def keep_asking(publishing: Publishing, active: Callable[[], RuleBook], clock: Callable[[], datetime]) -> None:
+    """Ask each subscriber of the active book once when it is new; later its mail asks (`actions.topic_publishing`)."""
+    seen = ""
+    while True:
+        book = active()
+        if book.digest != seen:
+            seen = book.digest
+            for topic in topics_of(book):
+                await _ask(publishing, topic, clock())
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _ask(publishing: Publishing, topic: Topic, now: datetime) -> None:
+    for subscriber in topic.subscribers:
+        try:
+            if publishing.subscriptions().of(topic.arn, subscriber.url, now).state is SubscriptionState.PENDING:
+                await publishing.topics.ask(topic, subscriber, now)
+        except GatepostError as error:
+            log.warning("topic %s: a subscriber could not be asked to confirm: %s", topic.name, error)
+
+
+def _secret(path: Path) -> bytes:
+    """The key of signed links. `Permanent`: the file holds something else."""
+    secret = kept(path, lambda: secrets.token_bytes(_SECRET_OCTETS))
+    if len(secret) != _SECRET_OCTETS:
+        raise Permanent(f"{path} is no key of {_SECRET_OCTETS} octets")
+    return secret
