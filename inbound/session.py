@@ -115,7 +115,8 @@ class InboundSession:
         if command in ("DATA", "BDAT") and trail is not None and trail.accepted:
             trail.phase, trail.ending = "data", Refusal("data", reply)
         elif command == "RCPT" and trail is not None:
-            trail.refusal = Refusal("rcpt", reply)
+            # A recipient's own refusal is not to be overwritten by a later one's bad syntax.
+            trail.refusal = trail.refusal or Refusal("rcpt", reply)
         elif command == "MAIL" and trail is None:
             await self._log(Refusal("mail", reply))
         elif trail is not None and reply.close:

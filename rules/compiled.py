@@ -51,8 +51,9 @@ class CompiledRule:
     @cached_property
     def can_change_course(self) -> bool:
         """Whether running this rule, or not, may change what later rules do for anybody."""
-        return self.rule.on_failure == "stop" or any(
-            spec.type != "bounce" and holds_the_walk(spec) for spec in self.rule.actions
+        return any(
+            self.rule.failure_policy(spec) == "stop" or (spec.type != "bounce" and holds_the_walk(spec))
+            for spec in self.rule.actions
         )
 
     def decide(self, facts: Facts, recipients: tuple[Mailbox, ...]) -> Decision:

@@ -103,7 +103,7 @@ class Evaluation:
         spec = step.spec
         if _ends_all(step, outcome):
             return replace(self, ended_by=step.rule, taken=())
-        if spec.type in ("stop", "drop"):
+        if spec.type in ("stop", "drop", "quarantine"):
             return replace(self, gone=self.gone | frozenset(step.recipients), taken=())
         if is_answering(spec) and outcome.control is Control.STOP_RULE:
             return replace(self, taken=())
@@ -160,7 +160,7 @@ class Evaluation:
             recipients=taken,
             scanned=rule.scanned,
             added=self.added,
-            on_failure=rule.rule.on_failure,
+            on_failure=rule.rule.failure_policy(rule.rule.actions[action]),
             ordered=rule.rule.ordered,
         )
 

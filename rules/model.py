@@ -48,6 +48,10 @@ class Rule:
     on_failure: str = "continue"  # or stop: what a dead step does to the rest of the rule set
     ordered: bool = False  # a step that retries holds the walk
 
+    def failure_policy(self, spec: ActionSpec) -> str:
+        """What a dead step of this action does to the rest, `continue` or `stop`: the action's own word, else the rule's."""
+        return str(spec.parameters.get("on_failure", self.on_failure))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:

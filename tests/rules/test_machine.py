@@ -21,6 +21,7 @@ from mail.outcome import DONE, Control, Outcome, Result
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook, CompiledRule, compile_book
 from rules.machine import Evaluation, replay
+from rules.model import ActionSpec
 
 DEAD = Outcome(result=Result.DEAD)
 
@@ -119,6 +120,13 @@ def test_dead_step_goes_on_unless_the_rule_says_stop() -> None:
     stopping = book(rule("a", DISK, DISK, on_failure="stop"), rule("b", DISK))
     assert ran(stopping, receipt(), DEAD) == ["a/0"]
     assert ran(stopping, receipt(), DONE, DEAD) == ["a/0", "a/1"]
+
+
+def test_an_action_s_own_word_on_failure_wins_over_its_rule_s() -> None:
+    stopping = ActionSpec(type="disk", parameters={**DISK.parameters, "on_failure": "stop"})
+    going_on = ActionSpec(type="disk", parameters={**DISK.parameters, "on_failure": "continue"})
+    assert ran(book(rule("a", stopping), rule("b", DISK)), receipt(), DEAD) == ["a/0"]
+    assert ran(book(rule("a", going_on, on_failure="stop"), rule("b", DISK)), receipt(), DEAD) == ["a/0", "b/0"]
 
 
 def test_steps_that_can_change_what_follows_hold_the_walk() -> None:
