@@ -14,7 +14,7 @@ define prepare
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test install dev engines lint format types lock dist torture bench clean
+.PHONY: help serve test install dev engines interop lint format types lock dist torture bench clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ dev: ## prepare .venv with what tests and checks need
 
 engines: ## install what the real-engine tests talk to, from Debian (root or sudo)
 	@tools/engines.sh
+
+interop: ## prepare .cache/interop, where AWS's own encryption client reads what we wrote
+	$(prepare) interop
 
 lint: dev ## check style and format
 	$(BIN)/ruff check $(CHECKED)

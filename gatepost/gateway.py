@@ -23,6 +23,7 @@ from gatepost.control import SOCKET, apply
 from gatepost.library import Library
 from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
+from gatepost.setup_notifications import keep_announcing
 from inbound.backend import InboundBackend
 from inbound.event import Event
 from inbound.ports import Judge, Services
@@ -77,6 +78,10 @@ async def opened(
         )
         running = asyncio.create_task(runner.run())
         stack.push_async_callback(runner.drain)
+        if settings.s3_setup_notification:
+            active, buckets = lambda: library.active().book, effects.storage.buckets
+            announcing = asyncio.create_task(keep_announcing(active, buckets, wire.now))
+            stack.callback(announcing.cancel)
         sweeping = asyncio.create_task(_sweep(spool, library, settings))
         stack.callback(sweeping.cancel)
         scanners = scanners_of(settings)

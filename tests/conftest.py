@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,7 +20,11 @@ from hypothesis import settings
 pytest_plugins = ["pytester"]
 
 # The program that shows that the engine is there.
-ENGINES = {"swaks": "swaks", "openssl": "openssl"}
+ENGINES = {
+    "swaks": "swaks",
+    "openssl": "openssl",
+    "s3-encryption-client": str(Path(__file__).parent.parent / ".cache/interop/bin/python"),  # make interop
+}
 DEFAULT_TORTURE = 5
 
 
@@ -47,7 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if name not in ENGINES:
             pytest.fail(f"engine({name!r}) is not one of {', '.join(ENGINES)} (tests/conftest.py, tools/engines.sh)")
         if shutil.which(ENGINES[name]) is None:
-            pytest.skip(f"engine {name} is not installed; run: make engines")
+            pytest.skip(f"engine {name} is not installed; run: make engines interop")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
     python3 -m tools.prepare runtime     what the program needs (requirements.lock)
     python3 -m tools.prepare dev         and what its tests and checks need (requirements-dev.lock)
+    python3 -m tools.prepare interop     .cache/interop: others' programs that read what we wrote (requirements-interop.lock)
     python3 -m tools.prepare lock        write the lock files again
     python3 -m tools.prepare dist        build the source distribution and the wheel into dist/
 
@@ -33,6 +34,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".stamp"
 LOCKS = {"runtime": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock"}
 SCRATCH = ROOT / ".cache"
+INTEROP, INTEROP_LOCK = SCRATCH / "interop", ROOT / "requirements-interop.lock"
 TOOLS_LOCK = ROOT / "requirements-tools.lock"
 # Build requirements are pinned too: no code that we did not name by its hash runs here.
 BUILD = ["--build-constraints", str(TOOLS_LOCK), "--require-build-hashes"]
@@ -48,7 +50,13 @@ class Failed(Exception):
 
 def main(arguments: list[str]) -> int:
     """Exit code: 0 ready, 2 usage, 3 something outside failed."""
-    acts = {"runtime": prepare_runtime, "dev": prepare_dev, "lock": write_locks, "dist": build_distributions}
+    acts = {
+        "runtime": prepare_runtime,
+        "dev": prepare_dev,
+        "interop": prepare_interop,
+        "lock": write_locks,
+        "dist": build_distributions,
+    }
     if len(arguments) != 1 or arguments[0] not in acts:
         print("usage: python3 -m tools.prepare " + "|".join(acts), file=sys.stderr)
         return 2
@@ -72,6 +80,19 @@ def prepare_runtime() -> None:
 def prepare_dev() -> None:
     """Make `.venv` able to run tests and checks."""
     prepare("dev")
+
+
+def prepare_interop() -> None:
+    """Make the environment of other people's programs anew, unless it is what its lock file says."""
+    stamp = INTEROP / ".stamp"
+    if stamp.is_file() and stamp.read_text() == digest(INTEROP_LOCK) and works(INTEROP / "bin" / "python"):
+        return
+    install_tools()
+    say("making .cache/interop")
+    run_uv(["venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(INTEROP)])
+    install = ["--quiet", "--python", str(INTEROP / "bin" / "python"), *BUILD]
+    run_uv(["pip", "sync", *install, "--require-hashes", str(INTEROP_LOCK)])
+    stamp.write_text(digest(INTEROP_LOCK))
 
 
 def prepare(kind: str) -> None:
@@ -109,6 +130,7 @@ def write_locks() -> None:
         "requirements.lock": ["pyproject.toml"],
         "requirements-dev.lock": ["pyproject.toml", "--group", "dev", "-c", "requirements.lock"],
         "requirements-tools.lock": ["--group", "build"],
+        "requirements-interop.lock": ["--group", "interop"],
     }
     for name, sources in requests.items():
         say(f"locking {name}")

@@ -125,10 +125,12 @@ def _files(config: Path | None, data: Path | None) -> KeyFiles:
 
 def _exported(source: Path) -> list[KeyVersion]:
     try:
-        found = msgspec.json.decode(source.read_bytes())
-        return [decoded(each) for each in found]
-    except (msgspec.DecodeError, TypeError, Malformed):
-        raise Malformed(f"{source} is no file that gatepost keys export wrote") from None
+        found = [decoded(each) for each in msgspec.json.decode(source.read_bytes(), type=list)]
+    except (msgspec.DecodeError, Malformed):
+        found = []
+    if len({version.id for version in found}) != 1 or len({version.version for version in found}) != len(found):
+        raise Malformed(f"{source} is no file that gatepost keys export wrote")
+    return found
 
 
 async def _rewrap(storage: Storage, places: tuple[str, ...], name: str) -> bool:

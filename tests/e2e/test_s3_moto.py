@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -28,6 +28,7 @@ from rules.load import load_text
 sys.path.append(str(Path(__file__).parents[1] / "actions"))
 from acting import ID, NOW, RAW, context_of
 
+INTEROP = str(Path(__file__).parents[2] / ".cache/interop/bin/python")
 CONTENT = b"X-Ours: yes\r\n" + RAW
 REGION = "eu-west-1"
 
@@ -220,6 +221,7 @@ rule_sets:
     assert "Contents" not in s3.list_objects_v2(Bucket="mail", Prefix="off")
 
 
+# Run by the interpreter of `make interop`: the client pins an older cryptography than ours.
 OFFICIAL = """
 import sys, boto3
 from s3_encryption import S3EncryptionClient, S3EncryptionClientConfig
@@ -231,24 +233,19 @@ keyring = KmsKeyring(make("kms"), "alias/mail", enable_legacy_wrapping_algorithm
 from s3_encryption import CommitmentPolicy
 config = S3EncryptionClientConfig(keyring, commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT)
 client = S3EncryptionClient(make("s3"), config)
-context = None if legacy else {"aws:ses:message-id": sys.argv[5], "aws:ses:rule-name": "support", "aws:ses:source-account": "123456789012"}
+context = {"aws:ses:message-id": sys.argv[5], "aws:ses:rule-name": "support", "aws:ses:source-account": "123456789012"}
 more = {} if legacy else {"EncryptionContext": context}
 sys.stdout.buffer.write(client.get_object(Bucket=bucket, Key=key, **more)["Body"].read())
 """
 
 
-def official_python() -> str:
-    """The interpreter of an environment that has the dependency group `interop`, which pins an older cryptography."""
-    return os.environ.get("GATEPOST_INTEROP_PYTHON", "")
-
-
+@pytest.mark.engine("s3-encryption-client")
 @pytest.mark.parametrize("wrapping", ["kms", "kms+context"])
 async def test_the_official_client_reads_what_we_wrote(client: Any, url: str, tmp_path: Path, wrapping: str) -> None:
-    python = official_python()
     storage = storage_of(settings(url, tmp_path, keys_wrapping=wrapping))
     parameters = {"bucket_name": "mail", "object_key_prefix": f"o-{wrapping}", "kms_key_arn": "alias/mail"}
     await s3_of(storage).run(context_of("s3", parameters))
     await storage.clients.close()
-    command = [python, "-c", OFFICIAL, url, "mail", f"o-{wrapping}/{ID}", wrapping, ID]
-    read = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    command = [INTEROP, "-c", OFFICIAL, url, "mail", f"o-{wrapping}/{ID}", wrapping, ID]
+    read = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False, timeout=60)
     assert read.stdout == CONTENT, read.stderr.decode()
