@@ -127,6 +127,12 @@ class Settings:
     verdicts_header_style: str = _setting(
         "verdicts.header_style", "word", "ses", "form of Authentication-Results", words=("ses", "rfc8601")
     )
+    arc_trusted_sealers: tuple[str, ...] = _setting(
+        "arc.trusted_sealers",
+        "domains",
+        (),
+        "ARC sealers on whose word a DMARC failure is lifted; `.example.com`: those below it",
+    )
     verdicts_split_recipients: bool = _setting(
         "verdicts.split_recipients", "flag", False, "take one set of rules per transaction: others are answered 452"
     )

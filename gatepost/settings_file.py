@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gatepost.settings import Described, Settings, table
+from mail.address import parse_domain
 from mail.errors import Malformed
 from rules.load_yaml import parse_yaml
 from rules.patterns import pattern_error
@@ -121,7 +122,7 @@ class _Reader:
                 self._reading.report.add(_at_variable(variable, f"unknown setting {shown(name)}{nearest(name, known)}"))
             return
         node = parse_yaml(text, report) or Scalar(text, text, True, 1, 1)
-        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists"):
+        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains"):
             node = Sequence(
                 [Scalar(part.strip(), part.strip(), True, 1, 1) for part in text.split(",") if part.strip()], 1, 1
             )
@@ -181,6 +182,8 @@ class _Reader:
             "paths": lambda item: self._path(self._reading.text(item, row.name) or "."),
             "listen": lambda item: self._address(item, row.name),
             "endpoints": lambda item: self._endpoint(item, row.name),
+            "endpoints": lambda item: self._endpoint(item, row.name),
+            "domains": lambda item: self._domain(item, row.name),
             "dns_lists": lambda item: self._dns_list(item, row.name),
         }
         items = node.items if isinstance(node, Sequence) else [node]
@@ -230,6 +233,27 @@ class _Reader:
         if text is not None and not _URL.match(text):
             self._reading.error(
                 "bad-url", node, f"{what} is {shown(text)}; expected a URL, as in http://127.0.0.1:11333"
+    def _dns_list(self, node: Node, what: str) -> str | None:
+        text = self._reading.text(node, what)
+        if text is None:
+            return None
+        try:
+            parse_dns_list(text)
+        except Malformed as error:
+            self._reading.error("bad-dns-list", node, f"{what} is {shown(text)}; {error}")
+            return None
+        return text
+
+    def _domain(self, node: Node, what: str) -> str | None:
+        text = self._reading.text(node, what)
+        if text is None:
+            return None
+        try:
+            return "." * text.startswith(".") + parse_domain(text.removeprefix("."))
+        except Malformed:
+            self._reading.error("bad-domain", node, f"{what} is {shown(text)}; expected a domain, or .DOMAIN for those below")
+            return None
+
             )
             return None
         return text

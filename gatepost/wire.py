@@ -73,6 +73,7 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
+        trusted_sealers=settings.arc_trusted_sealers,
 def prepend_of(settings: Settings) -> Prepend:
     """What stands above a message for one step of its walk."""
     hostname, authserv_id, style = hostname_of(settings), settings.verdicts_authserv_id, settings.verdicts_header_style

@@ -136,8 +136,8 @@ class Verdicts:
 
     @property
     def from_domain_aligned(self) -> str | None:
-        """The From domain if DMARC passed, else None."""
-        return self.from_domain if self.dmarc.result == "pass" else None
+        """The From domain if DMARC passed by what we saw ourselves, not on the word of an ARC sealer (`policy.arc`); else None."""
+        return self.from_domain if self.dmarc.result == "pass" and "policy.arc" not in self.dmarc.properties else None
 
 
 VERDICTS = ("spf", "dkim", "dmarc", "arc", "spam", "virus")

@@ -13,6 +13,7 @@ KINDS = {
     "duration0": "duration",
     "texts": "list of text",
     "dns_lists": "list of text",
+    "domains": "list of text",
     "cidrs": "list of CIDR",
     "paths": "list of path",
 }

@@ -37,7 +37,7 @@ _SHOWN = {
     "spf": ("smtp.mailfrom", "smtp.helo"),
     "dkim": ("header.d", "header.i", "header.s", "header.a", "header.b"),
     "arc": ("header.d",),
-    "dmarc": ("header.from", "policy.dmarc"),
+    "dmarc": ("header.from", "policy.dmarc", "policy.arc"),
 }
 
 
@@ -67,7 +67,10 @@ def _line(clause: str) -> bytes:
 
 
 def _ses_clauses(receipt: Receipt) -> list[str]:
-    """SES's form: jSPF's sentence, one dkim clause for each signature and none without, dmarc last, each with its semicolon."""
+    """SES's form: jSPF's sentence, one dkim clause for each signature and none without, dmarc last, each with its semicolon.
+
+    A DMARC failure that a trusted ARC sealer lifted, which SES does not know, is told by `policy.arc`.
+    """
     verdicts = receipt.verdicts
     clauses = [f"spf={received_spf_text(receipt)}"]
     for result in verdicts.dkim:
@@ -75,7 +78,9 @@ def _ses_clauses(receipt: Receipt) -> list[str]:
         value = property_value("@" + domain) if domain else None
         clauses.append(f"dkim={result.result}{f' header.i={value}' if value else ''};")
     value = property_value(verdicts.dmarc.properties.get("header.from", ""))
-    clauses.append(f"dmarc={verdicts.dmarc.result}{f' header.from={value}' if value else ''};")
+    sealer = property_value(verdicts.dmarc.properties.get("policy.arc", ""))
+    shown = f"{f' header.from={value}' if value else ''}{f' policy.arc={sealer}' if sealer else ''}"
+    clauses.append(f"dmarc={verdicts.dmarc.result}{shown};")
     return clauses
 
 

@@ -137,7 +137,7 @@ def check_arc(ask: Ask, message: Message, bodies: BodyHashes, *, received_at: da
         return AuthResult(method="arc", result="none", reason="no ARC sets")
     properties: dict[str, str] = {}
     try:
-        sets = _sets(message)
+        sets = arc_sets(message)
         signatures = _Signatures(sets, int(received_at.timestamp()), policy)
         sealers = [signatures.seals[instance][0].domain for instance in sorted(sets, reverse=True)]
         properties = {"header.d": sealers[0], "arc.chain": ":".join(sealers)[:1024]}
@@ -158,8 +158,8 @@ def _printable(reason: str) -> str:
     return "chain verified" if reason == "success" else "".join(c for c in reason if " " <= c <= "~")[:200]
 
 
-def _sets(message: Message) -> dict[int, ArcSet]:
-    """The sets by instance, 1 to n without a gap. Raises `Refused`."""
+def arc_sets(message: Message) -> dict[int, ArcSet]:
+    """The sets by instance, 1 to n without a gap; a set may lack fields. Raises `Refused`; empty without ARC fields."""
     sets: dict[int, ArcSet] = {}
     octets = 0
     for name, slot in ((_AAR, "results"), (_AMS, "message_signature"), (_AS, "seal")):
@@ -174,9 +174,17 @@ def _sets(message: Message) -> dict[int, ArcSet]:
             setattr(one, slot, field)
     if octets > OCTETS:
         raise Refused("permerror", "ARC fields too large")
-    if max(sets) != len(sets):
+    if sets and max(sets) != len(sets):
         raise Refused("fail", "an instance is missing")
     return sets
+
+
+def results_of_set(one: ArcSet) -> bytes:
+    """What its ARC-Authentication-Results field says behind `i=`: the value of an Authentication-Results field."""
+    if one.results is None:
+        return b""
+    value = one.results.value
+    return value.partition(b";")[2] if _INSTANCE.match(value.decode("latin-1")) else b""
 
 
 def _instance(field: Field, name: str) -> int:

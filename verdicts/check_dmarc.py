@@ -7,11 +7,15 @@
 Several author domains (several From fields, or several mailboxes) are evaluated each, and the most severe result is the
 verdict, as RFC 7489 §6.6.1 has it: a second From must not hide the first. If all of them pass, or none has a policy, the
 author is still ambiguous: permerror.
+
+A failure is lifted where a trusted ARC sealer says that the message passed when it came there (RFC 8617 §7.2): the result is
+pass, and its reason and the property `policy.arc` say on whose word. It is no proof: such a From domain does not count as
+authenticated.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mail.address import parse_domain
 from mail.address_list import parse_address_list
@@ -20,12 +24,15 @@ from mail.headers import HeaderView
 from mail.verdict import AuthResult
 from verdicts.alignment import Unreachable, policy_record, registrable_domain, tree_walk
 from verdicts.check_dkim import UNSIGNED_OCTETS
-from verdicts.dmarc_record import POLICIES, DmarcRecord, one_level_lower
+from verdicts.dmarc_record import POLICIES, DmarcRecord, one_level_lower, parse_record
 from verdicts.inquiry import Ask
 from verdicts.policy import Policy
 from verdicts.ports import Lookup
+from verdicts.trusted_sealers import Attestation, claims_pass, dmarc_claims, passed_identities
 
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\Z")
+
+_WITHOUT_RECORD = parse_record("v=DMARC1")  # relaxed alignment
 
 AUTHOR_DOMAINS = 4
 FROM_OCTETS = 32 * 1024
@@ -41,11 +48,15 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DmarcVerdict:
-    """`policy` is none, quarantine or reject as the record asks for this domain, None without a record."""
+    """`policy` is none, quarantine or reject as the record asks for this domain, None without a record.
+
+    `vouched_by` is the trusted ARC sealer that says that the message passed, whatever it does here; None if there is none.
+    """
 
     result: AuthResult
     policy: str | None = None
     from_domain: str | None = None
+    vouched_by: str | None = None
 
 
 def author_domains(header: HeaderView) -> list[str]:
@@ -105,16 +116,22 @@ def look_ahead(ask: Ask, domains: list[str], policy: Policy) -> bool:
 
 
 def check_dmarc(
-    ask: Ask, header: HeaderView, *, spf: AuthResult, dkim: tuple[AuthResult, ...], policy: Policy
+    ask: Ask,
+    header: HeaderView,
+    *,
+    spf: AuthResult,
+    dkim: tuple[AuthResult, ...],
+    policy: Policy,
+    attestations: tuple[Attestation, ...] = (),
 ) -> DmarcVerdict:
     """The From domain's verdict, its effective policy, and where the record stands, in the properties."""
     domains = author_domains(header)
     if not domains or domains == [""]:
         return DmarcVerdict(result=_result("permerror", "no author domain in From", {}))
     valid = [domain for domain in domains if domain]
-    verdicts = [_of_domain(ask, domain, spf, dkim, policy) for domain in valid[:AUTHOR_DOMAINS]]
     if len(domains) == 1 and len(header.all("from")) == 1:
-        return verdicts[0]
+        return _vouched(ask, _of_domain(ask, domains[0], spf, dkim, policy), attestations, policy)
+    verdicts = [_of_domain(ask, domain, spf, dkim, policy) for domain in valid[:AUTHOR_DOMAINS]]
     failed = [verdict for verdict in verdicts if verdict.result.result == "fail"]
     worst = max(failed, key=lambda verdict: POLICIES.index(verdict.policy or "none"), default=None)
     reason = "several author domains" if len(domains) > 1 else "several From fields"
@@ -189,6 +206,34 @@ def _aligned(
                 return "pass", f"{method} domain {identifier} is aligned"
             pending = pending or f"{method} of {identifier} cannot be checked now"
     return ("temperror", pending) if pending else ("fail", "neither an SPF nor a DKIM domain that passed is aligned")
+
+
+def _vouched(ask: Ask, verdict: DmarcVerdict, attestations: tuple[Attestation, ...], policy: Policy) -> DmarcVerdict:
+    """The verdict with the sealer that vouches for it, which lifts a failure."""
+    domain = verdict.from_domain
+    if not attestations or domain is None or verdict.result.result == "temperror":
+        return verdict
+    properties = dict(verdict.result.properties)
+    try:
+        record = discover(ask, domain, policy).record or _WITHOUT_RECORD
+        sealer = next((each.sealer for each in attestations if _says_aligned(ask, domain, record, each, policy)), None)
+    except Unreachable as error:
+        if verdict.result.result != "fail":
+            return verdict
+        return replace(verdict, result=_result("temperror", str(error), properties))
+    if sealer is None or verdict.result.result != "fail":
+        return replace(verdict, vouched_by=sealer)
+    reason = f"{verdict.result.reason}; lifted by the trusted ARC chain of {sealer}"
+    return replace(verdict, result=_result("pass", reason, properties | {"policy.arc": sealer}), vouched_by=sealer)
+
+
+def _says_aligned(ask: Ask, domain: str, record: DmarcRecord, said: Attestation, policy: Policy) -> bool:
+    """Whether this sealer saw DMARC pass, or where it does not speak of DMARC, something pass that is aligned."""
+    claims = dmarc_claims(said)
+    if claims:
+        return claims_pass(claims, domain)
+    spf, dkim = passed_identities(said, strictly=record.dkim_is_strict)
+    return _aligned(ask, domain, record, spf, dkim, policy)[0] == "pass"
 
 
 def _signers(dkim: tuple[AuthResult, ...], policy: Policy) -> Iterator[tuple[str, AuthResult]]:

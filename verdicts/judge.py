@@ -8,7 +8,7 @@ other; its traceback goes to `Judgement.crashes`, for history and log, and never
 When every answer is cached, the body is small and nothing is scanned, no task is made and the loop is not visited.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mail.client import Client
@@ -16,19 +16,25 @@ from mail.envelope import Envelope
 from mail.message import Message
 from mail.receipt import Evidence
 from mail.verdict import DISABLED, AuthResult, Verdicts
+from verdicts.builtin_scorer import BuiltinScorer
+from verdicts.builtin_scorer_features import Found
 from verdicts.canonical import BodyHashes
 from verdicts.check_arc import check_arc
 from verdicts.check_dkim import check_dkim
 from verdicts.check_dmarc import DmarcVerdict, author_domains, check_dmarc, look_ahead
 from verdicts.check_spf import check_spf
 from verdicts.driver import Driver, Run
+from verdicts.gtube import gtube_result, is_gtube
 from verdicts.inquiry import Ask, Inquiry
 from verdicts.null_scanners import recorded_reply
 from verdicts.policy import Policy
 from verdicts.ports import Resolver, Scanner
 from verdicts.scans import Scans
+from verdicts.scoring import Scoring
+from verdicts.trusted_sealers import TRUSTED, attestations
 
-CHECKS = ("spf", "dkim", "arc", "dmarc")
+CHECKS = ("spf", "dkim", "arc", "dmarc", "spam")
+LINKS_SHARE = 0.25  # of the spam deadline, for lists of domains
 DEFAULT_POLICY = Policy()
 
 
@@ -56,18 +62,33 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
     policy: Policy = DEFAULT_POLICY,
     spam: Scanner | None = None,
     virus: Scanner | None = None,
+    scorer: BuiltinScorer | None = None,
+    dnsbl: tuple[str, ...] = (),
     wants_spam: bool = False,
     wants_virus: bool = False,
 ) -> Judgement:
-    """The verdicts on this message, and what they rest on. A scan that is wanted and has no engine is DISABLED."""
+    """The verdicts on this message, and what they rest on. A scan that is wanted and has no engine is DISABLED.
+
+    The spam engine is `spam` or `scorer`; `dnsbl` are the lists that list the client. GTUBE is spam to either, unasked.
+    """
     inquiry = Inquiry(resolver)
     scans = Scans(message.raw, envelope, client, policy)
+    if (engine := spam or scorer) is not None and wants_spam and is_gtube(message.raw):
+        scans.settle("spam", gtube_result(engine.name))
+        spam = scorer = None
     if wants_spam and spam is not None:
         scans.start("spam", spam, policy.spam_deadline_seconds)
     if wants_virus and virus is not None:
         scans.start("virus", virus, policy.virus_deadline_seconds)
     try:
         spf, dkim, arc, dmarc, crashes = await _authenticate(message, envelope, client, received_at, inquiry, policy)
+        if wants_spam and scorer is not None:
+            found = Found(client=client, spf=spf.result, dmarc=dmarc.result.result, dnsbl=dnsbl)
+            seconds = policy.spam_deadline_seconds
+            scoring = Scoring(
+                scorer=scorer, message=message, found=found, inquiry=inquiry, dns_seconds=seconds * LINKS_SHARE
+            )
+            scans.start("spam", scoring, seconds)
         scanned = await scans.results()
     finally:
         scans.cancel()
@@ -114,7 +135,8 @@ async def _authenticate(
         return check_arc(ask, message, bodies, received_at=received_at, policy=policy)
 
     def run_dmarc(ask: Ask) -> DmarcVerdict:
-        return check_dmarc(ask, message.header, spf=spf.result, dkim=dkim.result, policy=policy)
+        said = attestations(message, arc.result, policy)
+        return check_dmarc(ask, message.header, spf=spf.result, dkim=dkim.result, policy=policy, attestations=said)
 
     def prepare_dmarc(ask: Ask) -> bool:
         return look_ahead(ask, author_domains(message.header), policy)
@@ -125,7 +147,10 @@ async def _authenticate(
     dmarc = Run("dmarc", run_dmarc, lambda result, reason: DmarcVerdict(result=_failed("dmarc", result, reason)))
     await driver.finish(spf, dkim, arc, meanwhile=Run("dmarc", prepare_dmarc, lambda *_: False))
     await driver.finish(dmarc)
-    return spf.result, dkim.result, arc.result, dmarc.result, driver.crashes
+    sealed = arc.result
+    if dmarc.result.vouched_by is not None:
+        sealed = replace(sealed, properties={**sealed.properties, TRUSTED: "true"})
+    return spf.result, dkim.result, sealed, dmarc.result, driver.crashes
 
 
 def _failed(method: str, result: str, reason: str) -> AuthResult:

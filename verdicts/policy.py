@@ -9,6 +9,7 @@ class Policy:
     """`dmarc` is `rfc9989` (DNS tree walk) or `rfc7489` (public suffix list). `on_error` words are defer, accept and reject.
 
     `trust_partial_bodies` lets a signature whose l= leaves a part of the body unsigned count for DMARC.
+    `trusted_sealers` are ARC sealers that may lift a DMARC failure: A-labels, with a leading dot the subdomains of one.
     `clock_skew_seconds` is allowed to the t= and x= of a signature. `receiver` is SPF's %{r}.
     """
 
@@ -24,6 +25,7 @@ class Policy:
     virus_deadline_seconds: float = 20.0
     spam_on_error: str = "accept"
     virus_on_error: str = "defer"
+    trusted_sealers: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -36,11 +36,6 @@ def test_the_same_actions_of_ses_are_missing() -> None:
     assert "S3, SNS, WorkMail and Connect actions" in README
 
 
-def test_trusted_sealers_have_no_setting() -> None:
-    said("No setting names trusted ARC sealers")
-    assert not {name for name in SETTINGS if name.startswith(("arc.", "verdicts.arc"))}
-
-
 def test_nothing_encrypts_what_is_stored() -> None:
     said("There is no key store")
     assert effects_of(Settings(), now).ports.encryption is None
