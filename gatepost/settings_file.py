@@ -201,17 +201,6 @@ class _Reader:
             return None
         return text
 
-    def _dns_list(self, node: Node, what: str) -> str | None:
-        text = self._reading.text(node, what)
-        if text is None:
-            return None
-        try:
-            parse_dns_list(text)
-        except Malformed as error:
-            self._reading.error("bad-dns-list", node, f"{what} is {shown(text)}; {error}")
-            return None
-        return text
-
     def _deadline(self, node: Node, what: str) -> int | None:
         seconds = self._reading.duration(node, what, most_days=1)
         if seconds is not None and seconds > MOST_DEADLINE_SECONDS:
