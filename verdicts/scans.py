@@ -48,6 +48,10 @@ class Scans:
             ScanResult(status=Status.PROCESSING_FAILED, engine=scanner.name, reason=reason, is_temporary=is_temporary)
         )
 
+    def settle(self, method: str, result: ScanResult) -> None:
+        """A result that needs no engine."""
+        self._results[method] = result
+
     async def results(self) -> dict[str, ScanResult]:
         for method, task in self._tasks.items():
             self._results[method] = await task
