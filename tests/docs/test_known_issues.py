@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -45,18 +44,6 @@ def test_on_failure_of_an_action_is_read_for_nothing() -> None:
     said("`on_failure` in an action is accepted and has no effect.")
     assert "on_failure" in COMMON
     assert 'parameters.get("on_failure")' not in "".join(path.read_text() for path in (ROOT / "rules").glob("*.py"))
-
-
-def test_a_replay_shows_would_run_for_what_has_no_target(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said("A replay shows `would run` for an action whose ARN has no local target.")
-    monkeypatch.chdir(ROOT)
-    command = ["replay", "samples/messages/invoice.eml", "--rules", "samples/ses/rules.json"]
-    with pytest.raises(SystemExit):
-        main([*command, "--dns", "samples/dns/zone.yaml", "--json"])
-    steps = json.loads(capsys.readouterr().out)["steps"]
-    assert {step["outcome"] for step in steps} == {"would_run"}
 
 
 def test_wait_wants_whole_ids(tmp_path: Path) -> None:

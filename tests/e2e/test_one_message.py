@@ -169,3 +169,22 @@ def test_wait_tells_that_an_action_is_still_tried(small: GatewayProcess, sink: S
     assert small.cli("wait", message_id, "--timeout", "300ms").returncode == 4
     (found,) = small.objects("find", "--outcome", "retrying")
     assert found["id"] == message_id
+
+
+@pytest.mark.engine("swaks")
+def test_a_mail_over_starttls_says_so_in_its_received_field(small: GatewayProcess) -> None:
+    said = swaks(small, "--tls", "--to", "support@example.com")
+    assert "TLS started with cipher TLSv1.3" in said
+    message_id = re.findall(r"250 2\.0\.0 Ok ([0-9a-v]{40})", said)[0]
+    (told,) = small.objects("explain", message_id)
+    assert told["reply"]["code"] == 250
+    (shown,) = small.objects("show", message_id)
+    assert "TLSv1.3" in json.dumps(shown)
+
+
+def test_a_message_from_ipv6_is_judged_by_its_address(gateway: Start) -> None:
+    live = gateway(rules="version: 1\ndomains: [example.com]\nrule_sets: {default: [{name: all, actions: [{drop: {}}]}]}\n",
+                   dns=ZONE, listen="[::1]:0")  # fmt: skip
+    message_id = live.deliver(sample_bytes("invoice.eml"), rcpt_to=["x@example.com"])
+    (told,) = live.stories([message_id])
+    assert told["envelope"]["client_ip"] == "::1"
