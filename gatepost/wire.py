@@ -70,10 +70,10 @@ def policy_of(settings: Settings) -> Policy:
         virus_deadline_seconds=settings.virus_deadline,
         spam_on_error=settings.spam_on_error,
         virus_on_error=settings.virus_on_error,
+        trusted_sealers=settings.arc_trusted_sealers,
     )
 
 
-        trusted_sealers=settings.arc_trusted_sealers,
 def prepend_of(settings: Settings) -> Prepend:
     """What stands above a message for one step of its walk."""
     hostname, authserv_id, style = hostname_of(settings), settings.verdicts_authserv_id, settings.verdicts_header_style
