@@ -181,10 +181,9 @@ class _Reader:
             "cidrs": lambda item: read_cidr(self._reading, item, row.name),
             "paths": lambda item: self._path(self._reading.text(item, row.name) or "."),
             "listen": lambda item: self._address(item, row.name),
-            "endpoints": lambda item: self._endpoint(item, row.name),
+            "dns_lists": lambda item: self._dns_list(item, row.name),
             "endpoints": lambda item: self._endpoint(item, row.name),
             "domains": lambda item: self._domain(item, row.name),
-            "dns_lists": lambda item: self._dns_list(item, row.name),
         }
         items = node.items if isinstance(node, Sequence) else [node]
         found = [readers[row.kind](item) for item in items]
@@ -222,6 +221,18 @@ class _Reader:
         if text is not None and not _URL.match(text):
             self._reading.error(
                 "bad-url", node, f"{what} is {shown(text)}; expected a URL, as in http://127.0.0.1:11333"
+            )
+            return None
+        return text
+
+    def _endpoint(self, node: Node, what: str) -> str | None:
+        text = self._reading.text(node, what)
+        if text is not None and parse_endpoint(text) is None:
+            expected = "expected unix:/PATH or tcp:HOST:PORT, as in unix:/run/clamav/clamd.ctl"
+            self._reading.error("bad-address", node, f"{what} is {shown(text)}; {expected}")
+            return None
+        return text
+
     def _dns_list(self, node: Node, what: str) -> str | None:
         text = self._reading.text(node, what)
         if text is None:
@@ -242,18 +253,6 @@ class _Reader:
         except Malformed:
             self._reading.error("bad-domain", node, f"{what} is {shown(text)}; expected a domain, or .DOMAIN for those below")
             return None
-
-            )
-            return None
-        return text
-
-    def _endpoint(self, node: Node, what: str) -> str | None:
-        text = self._reading.text(node, what)
-        if text is not None and parse_endpoint(text) is None:
-            expected = "expected unix:/PATH or tcp:HOST:PORT, as in unix:/run/clamav/clamd.ctl"
-            self._reading.error("bad-address", node, f"{what} is {shown(text)}; {expected}")
-            return None
-        return text
 
     def _path(self, text: str) -> Path:
         return self._reading.base / Path(text).expanduser()
