@@ -23,6 +23,9 @@ pytest_plugins = ["pytester"]
 ENGINES = {
     "swaks": "swaks",
     "openssl": "openssl",
+    "clamd": "clamd",
+    "rspamd": "rspamd",
+    "spamd": "spamd",
     "s3-encryption-client": str(Path(__file__).parent.parent / ".cache/interop/bin/python"),  # make interop
 }
 DEFAULT_TORTURE = 5
@@ -51,7 +54,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         name = marker.args[0] if marker.args else ""
         if name not in ENGINES:
             pytest.fail(f"engine({name!r}) is not one of {', '.join(ENGINES)} (tests/conftest.py, tools/engines.sh)")
-        if shutil.which(ENGINES[name]) is None:
+        # Debian keeps daemons out of a user's path.
+        if shutil.which(ENGINES[name], path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
             pytest.skip(f"engine {name} is not installed; run: make engines interop")
 
 

@@ -71,11 +71,19 @@ class Reply:
 
 
 async def exchange(
-    endpoint: Endpoint, request: Iterable[bytes | memoryview], is_whole: Callable[[bytes], bool], timing: Timing
+    endpoint: Endpoint,
+    request: Iterable[bytes | memoryview],
+    is_whole: Callable[[bytes], bool],
+    timing: Timing,
+    *,
+    closes: bool = False,
 ) -> Reply:
-    """Send the request, reading all the while: a daemon that has had enough answers and closes in the middle of it."""
+    """Send the request, reading all the while: a daemon that has had enough answers and closes in the middle of it.
+
+    `closes`: the end of the request is also the end of what we send, for a daemon that waits for it.
+    """
     with await _connected(endpoint, timing.connect) as connection:
-        sending = asyncio.create_task(_send(connection, request, timing.idle))
+        sending = asyncio.create_task(_send(connection, request, timing.idle, closes=closes))
         receiving = asyncio.create_task(_receive(connection, is_whole))
         try:
             await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
@@ -131,13 +139,17 @@ async def _dial(family: int, address: object) -> socket.socket:
     return connection
 
 
-async def _send(connection: socket.socket, request: Iterable[bytes | memoryview], idle_seconds: float) -> bool:
+async def _send(
+    connection: socket.socket, request: Iterable[bytes | memoryview], idle_seconds: float, *, closes: bool
+) -> bool:
     """True when all of it was taken, False when the daemon closed. Raises TimeoutError when it took nothing for so long."""
     loop = asyncio.get_running_loop()
     try:
         for part in request:
             async with asyncio.timeout(idle_seconds):
                 await loop.sock_sendall(connection, part)
+        if closes:
+            connection.shutdown(socket.SHUT_WR)
     except TimeoutError:
         raise
     except OSError:

@@ -64,7 +64,8 @@ class SpamdScorer:
     async def _asked(self, endpoint: Endpoint, method: str, raw: bytes) -> tuple[bytes, bytes]:
         """Head and body of the reply to a request about a message. Raises `Temporary` for what is not a whole reply."""
         request = (_request(method, len(raw)), memoryview(raw))
-        octets = (await exchange(endpoint, request, _is_whole, self._timing)).octets
+        # spamd reads by lines: of a message without a line end at its end (BDAT) it would wait for more until its own time limit.
+        octets = (await exchange(endpoint, request, _is_whole, self._timing, closes=True)).octets
         head, body = _parted(octets)
         status = _STATUS_LINE.match(head)
         if status is not None and status.group(1) != b"0":

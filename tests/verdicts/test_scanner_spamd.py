@@ -98,6 +98,18 @@ async def test_what_is_no_verdict_is_a_failure(tmp_path: Path, answer: bytes, sa
     assert said in str(raised.value)
 
 
+async def test_a_daemon_that_reads_to_the_end_of_the_line_finds_the_end(tmp_path: Path) -> None:
+    """spamd waits for the rest of a last line without a line end, in spite of Content-length."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method = (await reader.readline()).split()[0]
+        assert (await reader.read()).endswith(b"hello" if method == b"SYMBOLS" else b"\r\n")
+        writer.write(WHOLE)
+
+    async with daemon(tmp_path / "s", talk) as endpoint:
+        assert (await scan(endpoint, b"Subject: x\r\n\r\nhello")).status is Status.PASS
+
+
 async def test_a_message_larger_than_the_limit_is_not_sent() -> None:
     with pytest.raises(Permanent, match=r"not scanned: too large, 1,000,001 octets where spam.size_limit is 1,000,000"):
         await scan(Endpoint(path="/nowhere"), bytes(1_000_001))
