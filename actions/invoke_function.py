@@ -67,9 +67,8 @@ class InvokeFunction:
 
 def event(context: Context, arn: str, *, synchronous: bool) -> dict[str, Any]:
     action = {"type": "Lambda", "functionArn": arn, "invocationType": "RequestResponse" if synchronous else "Event"}
-    topic = context.parameters.get("topic_arn")
-    if topic:
-        action = {"type": "Lambda", "topicArn": str(topic), **action}
+    if context.topic_arn:
+        action = {"type": "Lambda", "topicArn": context.topic_arn, **action}
     return lambda_event(*ses_objects(context, action))
 
 

@@ -3,10 +3,13 @@
 *Trust.* Hostile bytes; nothing raises. A part whose charset is unknown or lies is read as UTF-8, then as ISO-8859-1.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from mail.mime import Part, parts
+
+_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")  # RFC 6838 §4.2; any other is nobody's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ def _attached(part: Part) -> Attached:
     name = part.name or ("message.eml" if part.type == "message/rfc822" else "")
     return Attached(
         name=name.rpartition("/")[2].rpartition("\\")[2].replace("\0", ""),
-        type=part.type,
+        type=part.type if _TYPE.match(part.type) else "application/octet-stream",
         content_id=part.content_id,
         charset=part.charset,
         is_inline=part.disposition == "inline" or (bool(part.content_id) and part.disposition != "attachment"),

@@ -8,6 +8,7 @@ from typing import Any
 from actions.add_header import AddHeader
 from actions.bounce import Bounce, OrganizationalDomain, Relay
 from actions.buckets import Buckets
+from actions.content_links import ContentLinks
 from actions.disk import Disk
 from actions.drop import Drop
 from actions.envelope_encryption import Encryption
@@ -17,7 +18,11 @@ from actions.invoke_function import InvokeFunction
 from actions.object_store import ObjectStore
 from actions.protocol import Action, Context
 from actions.s3 import S3, SIZE_LIMIT
+from actions.sns import Sns
 from actions.stop import Stop
+from actions.topic_notification import TYPE as TOPIC_NOTIFICATION
+from actions.topic_notification import TopicNotification
+from actions.topic_publishing import TopicPublishing
 from actions.webhook import Webhook
 from mail.outcome import Outcome, Result
 
@@ -35,6 +40,8 @@ class Ports:
     relay: Relay | None
     hostname: str
     organizational_domain: OrganizationalDomain
+    topics: TopicPublishing
+    links: ContentLinks
     encryption: Encryption | None = None
     buckets: Buckets | None = None
     s3_size_limit: int = SIZE_LIMIT
@@ -50,15 +57,17 @@ class ActionKind:
     make: Callable[[Ports], Action]
 
 
+def _bounce(ports: Ports) -> Bounce:
+    return Bounce(ports.relay, hostname=ports.hostname, organizational_domain=ports.organizational_domain)
+
+
 ACTIONS: dict[str, ActionKind] = {
     "add_header": ActionKind(
         description="Puts a header field above the message, for every later step.", make=lambda _: AddHeader()
     ),
     "bounce": ActionKind(
         description="Refuses the message in the session, or by a delivery status notification to a vouched sender.",
-        make=lambda ports: Bounce(
-            ports.relay, hostname=ports.hostname, organizational_domain=ports.organizational_domain
-        ),
+        make=_bounce,
     ),
     "disk": ActionKind(
         description="Stores the message as a file, in SES's object layout.",
@@ -69,6 +78,10 @@ ACTIONS: dict[str, ActionKind] = {
         description="Calls a function with SES's event; a synchronous one decides how the rule set goes on.",
         make=lambda ports: InvokeFunction(ports.functions, ports.scratch),
     ),
+    "sns": ActionKind(
+        description="Publishes the message to a topic, in SES's notification with its content.",
+        make=lambda ports: Sns(ports.topics, _bounce(ports), ports.links),
+    ),
     "s3": ActionKind(
         description="Stores the message in a bucket, in SES's object layout.",
         make=lambda ports: S3(ports.buckets, ports.encryption, size_limit=ports.s3_size_limit),
@@ -77,15 +90,16 @@ ACTIONS: dict[str, ActionKind] = {
         description="Ends the evaluation, for the message or for this rule's recipients.", make=lambda _: Stop()
     ),
     "webhook": ActionKind(
-        description="Posts the message to a URL, as SES's notification or raw, signed.",
-        make=lambda ports: Webhook(ports.http),
+        description="Posts the message to a URL, in the form of Gatepost, SES, SendGrid, Mailgun or Postmark, or raw; signed.",
+        make=lambda ports: Webhook(ports.http, ports.links),
     ),
 }
 
 
 def make_actions(ports: Ports) -> dict[str, Action]:
-    """All actions, ready to run, by the word that the rules use."""
-    return {name: kind.make(ports) for name, kind in ACTIONS.items()}
+    """All actions, ready to run, by the word that the rules use, and the one that only other actions start."""
+    made = {name: kind.make(ports) for name, kind in ACTIONS.items()}
+    return {**made, TOPIC_NOTIFICATION: TopicNotification(ports.topics)}
 
 
 class Unmapped:

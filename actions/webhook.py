@@ -1,4 +1,4 @@
-"""webhook: the message to a URL, as SES's notification or raw, signed (Standard Webhooks specification; SES: SNS action).
+"""webhook: the message to a URL in one of six forms, signed (Standard Webhooks specification; `actions.webhook_formats`).
 
 *Standards.* RFC 9110 (status codes, Retry-After §10.2.3); Standard Webhooks (`webhook-id`, `webhook-timestamp`,
 `webhook-signature: v1,…`).
@@ -6,6 +6,7 @@
 *Failure.* 2xx is success, 403 and 410 end it, everything else, redirects too, is tried again.
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -16,28 +17,35 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from actions.content_links import ContentLinks
 from actions.http_port import HttpClient, HttpReply
 from actions.protocol import Context
-from actions.ses_payload import compact_json, ses_objects
+from actions.webhook_formats import FORMATS
 from mail.errors import Permanent
 from mail.outcome import Outcome, Result
-from mail.ses_json import notification
 
 TIMEOUT_SECONDS = 30.0
 _GIVEN_UP = frozenset({403, 410})
 _DETAIL_OCTETS = 200
+_IN_LOOP_OCTETS = 256 * 1024  # a larger message is decoded in a thread, beside the loop
 
 
 class Webhook:
-    def __init__(self, http: HttpClient) -> None:
+    """`links` None: nothing can be fetched from us, so every attachment is sent along."""
+
+    def __init__(self, http: HttpClient, links: ContentLinks | None = None) -> None:
         self._http = http
+        self._links = links
 
     def destination(self, parameters: Mapping[str, Any]) -> str:
         return host_and_port(str(parameters.get("url", "")))
 
     async def run(self, context: Context) -> Outcome:
         url = str(context.parameters["url"])
-        content_type, body = payload(context)
+        if len(context.raw) > _IN_LOOP_OCTETS:
+            content_type, body = await asyncio.to_thread(payload, context, self._links)
+        else:
+            content_type, body = payload(context, self._links)
         timestamp = str(int(context.now.timestamp()))
         secret = context.parameters.get("secret")
         # Ours stand last: a configured field cannot take the place of one that a receiver verifies.
@@ -59,26 +67,12 @@ def host_and_port(url: str) -> str:
     return f"{parts.hostname}:{port}" if parts.hostname and port else ""
 
 
-def payload(context: Context) -> tuple[str, bytes]:
-    """Content type and body. `ses` is SES's notification with `content`; bytes that are no UTF-8 are sent as BASE64, losslessly."""
+def payload(context: Context, links: ContentLinks | None) -> tuple[str, bytes]:
+    """Content type and body. Raises `Permanent` for a format that there is not."""
     form = str(context.parameters.get("format", "ses")).lower()
-    if form == "raw":
-        return "message/rfc822", context.content
-    if form != "ses":
+    if form not in FORMATS:
         raise Permanent(f"webhook format {form} is not known")
-    encoding, content = _content(context)
-    action = {"type": "SNS", "topicArn": str(context.parameters.get("topic_arn") or ""), "encoding": encoding}
-    mail, receipt = ses_objects(context, action)
-    return "application/json", compact_json(notification(mail, receipt, content))
-
-
-def _content(context: Context) -> tuple[str, str]:
-    if str(context.parameters.get("encoding", "UTF-8")).upper() != "BASE64":
-        try:
-            return "UTF8", context.content.decode()
-        except UnicodeDecodeError:
-            pass  # SES replaces what it cannot decode; nobody could tell then what was sent
-    return "BASE64", base64.b64encode(context.content).decode("ascii")
+    return FORMATS[form](context, links)
 
 
 def signature(secret: str, identifier: str, timestamp: str, body: bytes) -> str:

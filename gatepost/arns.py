@@ -10,7 +10,7 @@ from dataclasses import replace
 from mail.errors import Malformed
 from rules.model import ActionSpec, RuleBook
 
-_FOREIGN = frozenset({"sns", "workmail", "connect"})
+_FOREIGN = frozenset({"workmail", "connect"})
 _OF_OBJECTS = ("object_key_prefix", "kms_key_arn", "metadata")
 _KEPT = ("retry_for", "on_failure", "topic_arn", *_OF_OBJECTS)
 

@@ -10,23 +10,29 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from actions.loading import Fresh
+from actions.protocol import Prepend
 from actions.runner import Runner, Tuning
 from actions.table import make_actions
 from gatepost import wire
 from gatepost.control import SOCKET, apply
+from gatepost.http_content import ContentServer
+from gatepost.http_server import HttpServer
+from gatepost.http_topics import TopicApi
 from gatepost.library import Library
+from gatepost.publishing import Publishing, keep_asking, topics_of
 from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
 from inbound.backend import InboundBackend
 from inbound.event import Event
 from inbound.ports import Judge, Services
+from mail.ids import shard_of
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook
 from smtp.listener import Listener, listen
@@ -51,6 +57,7 @@ class Gateway:
     listener: Listener
     runner: "asyncio.Task[None]"
     broken: "asyncio.Future[None]"
+    http_addresses: tuple[str, ...] = ()
 
 
 @contextlib.asynccontextmanager
@@ -59,13 +66,15 @@ async def opened(
     library: Library,
     sockets: list[socket.socket],
     on_event: Callable[[Event], None],
+    http_sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Gateway]:
     """The whole gateway on these listening sockets; leaving it drains sessions and steps, then closes the spool."""
     async with contextlib.AsyncExitStack() as stack:
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         spool = open_spool(settings.data, _SHARD, on_broken=broken.set_exception)
         stack.push_async_callback(spool.close)
-        effects = wire.effects_of(settings, wire.now)
+        http_addresses = tuple(map(shown_address, http_sockets))
+        effects = wire.effects_of(settings, wire.now, http_addresses=http_addresses)
         stack.push_async_callback(effects.close)
         runner = Runner(
             spool,
@@ -76,6 +85,12 @@ async def opened(
             environment=os.environ,
             tuning=Tuning(held=lambda: spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS),
         )
+        if http_sockets:
+            server = _http_server(effects.publishing, library, spool, wire.prepend_of(settings))
+            stack.push_async_callback(server.close)
+            await server.start(http_sockets)
+        asking = asyncio.create_task(keep_asking(effects.publishing, lambda: library.active().book, wire.now))
+        stack.callback(asking.cancel)
         running = asyncio.create_task(runner.run())
         stack.push_async_callback(runner.drain)
         if settings.s3_setup_notification:
@@ -98,7 +113,31 @@ async def opened(
             is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
         )
         stack.push_async_callback(listener.drain)
-        yield Gateway(listener=listener, runner=running, broken=broken)
+        yield Gateway(listener=listener, runner=running, broken=broken, http_addresses=http_addresses)
+
+
+def shown_address(bound: socket.socket) -> str:
+    """`127.0.0.1:2580` or `[::1]:2580`."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _http_server(publishing: Publishing, library: Library, spool: Spool, prepend: Prepend) -> HttpServer:
+    topics = TopicApi(
+        publishing.subscriptions,
+        topics=lambda: topics_of(library.active().book),
+        ask=publishing.topics.ask,
+        say_farewell=publishing.topics.say_farewell,
+        clock=wire.now,
+    )
+    content = ContentServer(
+        publishing.links,
+        spool_of=lambda message_id: spool if shard_of(message_id) == _SHARD else None,
+        books=library.by_digest,
+        prepend=prepend,
+        clock=wire.now,
+    )
+    return HttpServer(publishing.signer, topics, content)
 
 
 def _operator(spool: Spool, library: Library, runner: Runner) -> Callable[[dict[str, Any]], Awaitable[Any]]:

@@ -24,7 +24,6 @@ from spool.ports import Job, JobKind, JobState, NotFound, Spool
 _PATH = re.compile(
     r"/(?:attachments/([0-9a-v]{40})/([0-9]{1,4})|messages/([0-9a-v]{40})/([0-9]{1,6})/([^/]+)/([0-9]{1,4}))\Z"
 )
-_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")
 _SAFE = {
     "x-content-type-options": "nosniff",
     "content-security-policy": "sandbox; default-src 'none'",
@@ -82,8 +81,7 @@ class ContentServer:
         if number >= len(parts):
             raise NotFound("no such attachment")
         part = parts[number]
-        kind = part.type if _TYPE.match(part.type) else "application/octet-stream"
-        return _download(part.content, kind, part.name or f"attachment-{number + 1}")
+        return _download(part.content, part.type, part.name or f"attachment-{number + 1}")
 
     async def _message(self, message_id: str, key: str) -> Served:
         spool = self._spool(message_id)

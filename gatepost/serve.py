@@ -20,8 +20,11 @@ from gatepost.control import RULE_BOOKS
 from gatepost.gateway import Gateway, opened
 from gatepost.library import Library, Opened, open_rules, refusals
 from gatepost.live import printer, say
+from gatepost.publishing import DEFAULT_LISTEN, needs_listener
 from gatepost.settings import Settings
+from gatepost.settings_file import parse_address
 from mail.errors import GatepostError
+from rules.model import RuleBook
 from spool.rule_sets import open_rule_books
 
 log = logging.getLogger("gatepost")
@@ -44,11 +47,12 @@ def run(settings: Settings, *, ready_file: Path | None, quiet: bool) -> int:
     with contextlib.ExitStack() as stack:
         try:
             sockets = [stack.enter_context(_listening(host, port)) for host, port in addresses]
+            http_sockets = [stack.enter_context(bound) for bound in _http_sockets(settings, rules.book)]
             settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
             books = stack.enter_context(contextlib.closing(open_rule_books(settings.data / RULE_BOOKS)))
             library = Library(books, settings, wire.now)
             library.load(rules)
-            return _run_loop(_serve(settings, library, rules, sockets, ready_file, quiet))
+            return _run_loop(_serve(settings, library, rules, (sockets, http_sockets), ready_file, quiet))
         except (GatepostError, OSError) as error:
             return _cannot(str(error), FAILED)
 
@@ -77,6 +81,19 @@ def _listening(host: str, port: int) -> socket.socket:
     return bound
 
 
+def _http_sockets(settings: Settings, book: RuleBook) -> list[socket.socket]:
+    """Those of the settings; without any, one on loopback if the rules need it and it can be had: mail is taken all the same."""
+    addresses = [address for address in map(parse_address, settings.http_listen) if address is not None]
+    if addresses or not needs_listener(book):
+        return [_listening(host, port) for host, port in addresses]
+    try:
+        return [_listening(*DEFAULT_LISTEN)]
+    except OSError:
+        host, port = DEFAULT_LISTEN
+        click.echo(f"no HTTP listener: {host}:{port} cannot be had; choose an address with http.listen", err=True)
+        return []
+
+
 def _run_loop(main: Coroutine[Any, Any, int]) -> int:
     try:
         import uvloop  # noqa: PLC0415 - optional: the gateway runs without it
@@ -90,7 +107,7 @@ async def _serve(
     settings: Settings,
     library: Library,
     rules: Opened,
-    sockets: list[socket.socket],
+    sockets: tuple[list[socket.socket], list[socket.socket]],
     ready_file: Path | None,
     quiet: bool,
 ) -> int:
@@ -101,7 +118,8 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     on_event = (lambda _: None) if quiet else printer()
-    async with opened(settings, library, sockets, on_event) as gateway:
+    smtp_sockets, http_sockets = sockets
+    async with opened(settings, library, smtp_sockets, on_event, http_sockets) as gateway:
         _announce(settings, library, rules, gateway)
         if ready_file is not None:
             _write_ready(ready_file, gateway, settings)
@@ -124,7 +142,9 @@ def _announce(settings: Settings, library: Library, rules: Opened, gateway: Gate
     count = len(active.book.rule_set.rules)
     origin = "built-in" if rules.origin == "built-in" else "file"
     named = f"{active.book.active}@{active.digest[:4]} ({origin}, {count} {'rule' if count == 1 else 'rules'})"
-    say(f"gatepost ready  smtp {' '.join(gateway.listener.addresses)}  rules {named}  state {_shown(settings.data)}")
+    http = f"  http {' '.join(gateway.http_addresses)}" if gateway.http_addresses else ""
+    smtp = " ".join(gateway.listener.addresses)
+    say(f"gatepost ready  smtp {smtp}{http}  rules {named}  state {_shown(settings.data)}")
     read = [str(path) for path in (*settings.files, settings.rules) if path is not None]
     say(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
     if not active.has_domains:
@@ -140,7 +160,12 @@ def _shown(path: Path) -> str:
 
 
 def _write_ready(path: Path, gateway: Gateway, settings: Settings) -> None:
-    ready = {"smtp": gateway.listener.addresses, "http": [], "pid": os.getpid(), "data": str(settings.data)}
+    ready = {
+        "smtp": gateway.listener.addresses,
+        "http": gateway.http_addresses,
+        "pid": os.getpid(),
+        "data": str(settings.data),
+    }
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(ready) + "\n", encoding="utf-8")
     partial.replace(path)

@@ -214,6 +214,27 @@ class Settings:
         PRIVATE_HOSTS,
         "names that may lead to private addresses; `single-label` is any name without a dot",
     )
+    http_listen: tuple[str, ...] = _setting(
+        "http.listen",
+        "listen",
+        (),
+        "addresses of our HTTP listener, HOST:PORT; without it there is one on 127.0.0.1:2580 where a rule needs it",
+    )
+    http_public_url: str = _setting(
+        "http.public_url",
+        "text",
+        "",
+        "how others reach that listener, as in https://mx.example.com; its address by default",
+    )
+    http_link_lifetime: int = _setting(
+        "http.link_lifetime", "duration", DAY, "how long a signed URL of an attachment or message is good"
+    )
+    sns_certificate_url: str = _setting(
+        "sns.certificate_url",
+        "text",
+        "",
+        "scheme and host in SigningCertURL, which validators pin; http.public_url by default",
+    )
     relay_host: str = _setting("relay.host", "text", "", "takes our bounce messages; without it they park")
     relay_port: int = _setting("relay.port", "count", 25, "port of the relay")
     relay_tls: str = _setting(

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,9 @@ from actions.object_store import ObjectStore
 from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
+from gatepost.aws_topics import AwsTopics
 from gatepost.http_client import AiohttpClient
+from gatepost.publishing import Publishing, base_url_of, publishing_of
 from gatepost.scanners import Scanners
 from gatepost.settings import Settings
 from gatepost.settings_file import parse_address
@@ -210,16 +212,21 @@ class Effects:
     ports: Ports
     http: AiohttpClient
     storage: Storage
+    publishing: Publishing
 
     async def close(self) -> None:
+        self.publishing.close()
         await self.ports.store.close()
         await self.ports.functions.close()
         await self.http.close()
         await self.storage.clients.close()
 
 
-def effects_of(settings: Settings, clock: Callable[[], datetime]) -> Effects:
-    """Functions are looked for beside the rules file unless the settings say otherwise (semantics.md §9)."""
+def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addresses: Sequence[str] = ()) -> Effects:
+    """Functions are looked for beside the rules file unless the settings say otherwise (semantics.md §9).
+
+    `http_addresses` are those of our own HTTP listener.
+    """
     http = AiohttpClient(private_hosts=settings.webhook_private_hosts)
     path = settings.functions_path or ((settings.rules.parent,) if settings.rules is not None else (Path(),))
     functions = FunctionSettings(
@@ -231,16 +238,27 @@ def effects_of(settings: Settings, clock: Callable[[], datetime]) -> Effects:
         environment={name: os.environ[name] for name in settings.functions_environment if name in os.environ},
     )
     storage = storage_of(settings)
+    hostname = hostname_of(settings)
+    publishing = publishing_of(
+        settings,
+        http,
+        base_url=base_url_of(settings, http_addresses, hostname),
+        hostname=hostname,
+        clock=clock,
+        publisher=AwsTopics(storage.clients),
+    )
     ports = Ports(
         store=ObjectStore(settings.disk_sync),
         http=http,
         functions=FunctionHost(functions),
         relay=relay_of(settings, clock),
-        hostname=hostname_of(settings),
+        hostname=hostname,
         organizational_domain=registrable_domain,
+        topics=publishing.topics,
+        links=publishing.links,
         base=settings.data.resolve(),
         encryption=storage.encryption,
         buckets=storage.buckets,
         s3_size_limit=settings.s3_size_limit,
     )
-    return Effects(ports=ports, http=http, storage=storage)
+    return Effects(ports=ports, http=http, storage=storage, publishing=publishing)

@@ -27,6 +27,7 @@ from rules.schema_fields import (
     read_prefix,
     read_reply_code,
     read_retry,
+    read_size,
     read_status_code,
     read_topic,
     read_url,
@@ -36,6 +37,7 @@ from rules.schema_findings import nearest, one_of
 from rules.schema_nodes import Mapping, Node, Scalar, kind, shown
 from rules.schema_reading import Reading
 
+WEBHOOK_FORMATS = ("gatepost", "ses", "raw", "sendgrid", "mailgun", "postmark")
 RETRY_SECONDS = 4 * 3_600  # SES: the retry window of an action
 
 
@@ -109,7 +111,10 @@ ACTIONS: dict[str, ActionSchema] = {
             "url": Field(read=read_url, required=True, description="http:// or https://"),
             "secret": Field(read=read_line, description='the signing secret, as in "${HOOK_SECRET}"'),
             "format": Field(
-                read=word_reader("ses", "raw"), default="ses", description="ses (JSON) or raw (the message)"
+                read=word_reader(*WEBHOOK_FORMATS), default="ses", description="what is posted; raw is the message itself"
+            ),
+            "inline_limit": Field(
+                read=read_size, description="an attachment above it becomes a signed URL in gatepost's JSON, as in 1MB"
             ),
             "headers": Field(read=read_header_map, description="further HTTP header fields, name: value"),
             "encoding": Field(
@@ -175,10 +180,14 @@ ACTIONS: dict[str, ActionSchema] = {
         description="publishes the message to a topic",
         ses="SNSAction",
         retries=True,
-        available=False,
         fields={
             "topic_arn": Field(read=read_topic, required=True, description="the topic"),
             "encoding": Field(read=word_reader("UTF-8", "Base64"), default="UTF-8", description="UTF-8 or Base64"),
+            "oversize": Field(
+                read=word_reader("claim_check", "bounce"),
+                default="claim_check",
+                description="a message above 150 KB: a link in place of its content, or bounced as SES does",
+            ),
         },
     ),
     "workmail": ActionSchema(

@@ -220,4 +220,9 @@ def read_retry(reading: Reading, node: Node, what: str) -> int | None:
     return reading.duration(node, what, most_days=MOST_RETRY_DAYS)
 
 
+def read_size(reading: Reading, node: Node, what: str) -> int | None:
+    """Octets."""
+    return reading.octets(node, what)
+
+
 Reader = Callable[[Reading, Node, str], Any]

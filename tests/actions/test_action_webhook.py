@@ -85,7 +85,7 @@ async def test_fields_that_only_we_may_write_are_not_sent() -> None:
 
 async def test_unknown_format_is_refused_and_not_guessed() -> None:
     with pytest.raises(Permanent):
-        await Webhook(Receiver()).run(context_of("webhook", {"url": "https://h.example/", "format": "sendgrid"}))
+        await Webhook(Receiver()).run(context_of("webhook", {"url": "https://h.example/", "format": "cloudmailin"}))
 
 
 async def test_signature_is_the_standard_webhooks_one() -> None:

@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actions.content_links import ContentLinks
 from actions.function_host import FunctionHost, FunctionSettings
 from actions.http_port import HttpReply
 from actions.object_store import ObjectStore
 from actions.protocol import Action, Context
+from actions.sns_envelope import Urls
 from actions.table import ACTIONS, Ports, make_actions
+from actions.topic_publishing import TopicPublishing
+from actions.topics import topic_of
 from mail.address import Mailbox, parse_mailbox
 from mail.client import Client
 from mail.delivery import DeliveryStatus
@@ -30,9 +35,11 @@ from mail.verdict import AuthResult, Verdicts
 from rules.model import ActionSpec
 from rules.schema_actions import AVAILABLE
 from rules.step import Step
+from spool.subscriptions import open_subscriptions
 
 NOW = datetime(2026, 1, 13, 21, 2, 45, tzinfo=UTC)
 RAW = b"From: a@sender.example\r\nSubject: \xff\xfe\r\n\r\nbody \x80\r\n"
+TOPIC = topic_of("inbound", {"subscribers": [{"url": "https://sub.example/in", "confirmed": True}]})
 PARAMETERS: dict[str, dict[str, Any]] = {
     "add_header": {"header_name": "X-A", "header_value": "b"},
     "bounce": {"smtp_reply_code": "550", "message": "no"},
@@ -40,6 +47,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "drop": {},
     "lambda": {"function_arn": "python:handlers:f", "invocation_type": "RequestResponse"},
     "s3": {"bucket_name": "mail", "object_key_prefix": "in/"},
+    "sns": {"topic_arn": "inbound"},
     "stop": {"scope": "RuleSet"},
     "webhook": {"url": "https://hooks.example/in", "secret": "s", "headers": {"X-Token": "t"}},
 }
@@ -54,8 +62,14 @@ class World:
     relayed: list[bytes] = field(default_factory=list)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> HttpReply:
-        self.posted.append((headers["webhook-id"], body))
+        self.posted.append((headers.get("webhook-id") or headers["x-amz-sns-message-id"], body))
         return HttpReply(status=200)
+
+    async def certificate_url(self) -> str:
+        return "http://x.example/SimpleNotificationService-1.pem"
+
+    async def sign(self, text: bytes, version: str) -> bytes:
+        return hashlib.sha256(text).digest()
 
     async def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, role: str = "") -> None:
         self.posted.append((f"{bucket}/{key}", body))
@@ -93,6 +107,8 @@ async def actions(world: World) -> AsyncIterator[dict[str, Action]]:
         buckets=world,
         hostname="mx.example.com",
         organizational_domain=lambda domain: domain,
+        topics=TopicPublishing(world, cache(lambda: open_subscriptions(None)), world, Urls(base="http://x.example")),
+        links=ContentLinks(base="http://x.example", secret=lambda: b"secret"),
         base=world.base,
         scratch=world.base,
     )
@@ -128,7 +144,14 @@ def attempt(kind: str, parameters: dict[str, Any], number: int = 1) -> Context:
         recipients=receipt.envelope.mailboxes,
     )
     return Context(
-        step=step, receipt=receipt, raw=RAW, prepended=b"X-Ours: 1\r\n", parameters=parameters, now=NOW, attempt=number
+        step=step,
+        receipt=receipt,
+        raw=RAW,
+        prepended=b"X-Ours: 1\r\n",
+        parameters=parameters,
+        now=NOW,
+        attempt=number,
+        topic=TOPIC,
     )
 
 
@@ -169,6 +192,8 @@ def test_destination_never_raises(kind: str, parameters: dict[str, Any]) -> None
         store=None,  # type: ignore[arg-type]
         http=None,  # type: ignore[arg-type]
         functions=None,  # type: ignore[arg-type]
+        topics=None,  # type: ignore[arg-type]
+        links=None,  # type: ignore[arg-type]
         relay=None,
         hostname="h",
         organizational_domain=str,
