@@ -68,7 +68,7 @@ class Replayer:
         accepted = [admission for admission in admissions if admission.reply.is_positive]
         envelope = _of_these(sample.envelope, accepted or admissions)
         incoming = Incoming(
-            message_id=_file_id(sample),
+            message_id=sample.recorded.message_id if sample.recorded else _file_id(sample),
             received_at=sample.now,
             client=sample.client,
             envelope=envelope,
@@ -144,6 +144,8 @@ class Replayer:
 
     async def _looked_up(self, sample: Sample) -> tuple[Sample, tuple[str, ...]]:
         """The client with its confirmed name, and the lists that list it, as the edge looks them up beside the dialogue."""
+        if sample.recorded is not None:
+            return sample, sample.recorded.dnsbl
         ip = sample.client.ip
         if ip is None:
             return sample, ()

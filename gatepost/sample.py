@@ -18,6 +18,7 @@ from mail.envelope import Envelope, Recipient
 from mail.errors import Malformed
 from mail.headers import HeaderView
 from mail.message import Message
+from mail.receipt import Receipt
 from mail.reply import BAD_ADDRESS, BAD_SENDER, SYNTAX_ERROR, Reply
 from rules.load_yaml import parse_yaml
 from rules.schema_findings import Report
@@ -34,7 +35,7 @@ class Sample:
     """One message to judge. `guessed` names the envelope values that are guesses; `notes` are sentences for a person.
 
     `refused_as` is what the server would answer to EHLO, MAIL or RCPT for what breaks RFC 5321's grammar; the message is
-    judged all the same.
+    judged all the same. `recorded` is the receipt of a message of the spool: what was learnt of its client stands as it is there.
     """
 
     file: str
@@ -45,6 +46,7 @@ class Sample:
     guessed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     refused_as: Reply | None = None
+    recorded: Receipt | None = None
 
 
 def read_sample(

@@ -5,7 +5,6 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +13,13 @@ from typing import Any
 import click
 
 from gatepost import wire
-from gatepost.cli.common import config_options, fail, json_option, print_findings, print_json, settings_of
+from gatepost.cli.common import config_options, fail, json_option, print_findings, print_json, progress, settings_of
 from gatepost.cli.exits import FINDINGS, USAGE
 from gatepost.cli.layout import visible
+from gatepost.cli.lookup import message_id_of, reader_of
 from gatepost.cli.trace import render_explanation
 from gatepost.library import open_rules
+from gatepost.recorded_sample import RECORDED, may_be_id, read_recorded
 from gatepost.replay import Replayer
 from gatepost.sample import read_sample
 from gatepost.scanners import scanners_of
@@ -34,7 +35,7 @@ _LINE_KEYS = frozenset({"file", *_GIVEN, "dns", "rules"})
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("files", metavar="[FILE|ID]...", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--batch",
     metavar="LIST",
@@ -46,8 +47,8 @@ _LINE_KEYS = frozenset({"file", *_GIVEN, "dns", "rules"})
 @click.option(
     "--dns",
     default=None,
-    metavar="FILE|live",
-    help="Zone file to answer DNS from, or live; the settings' DNS otherwise.",
+    metavar="FILE|live|recorded",
+    help="Zone file to answer DNS from, or live, or as recorded with a message; the settings' DNS otherwise.",
 )
 @click.option("--mail-from", metavar="ADDRESS", help="Envelope sender; <> is the null sender.")
 @click.option("--rcpt-to", metavar="ADDRESS", multiple=True, help="Envelope recipient; may be repeated.")
@@ -70,6 +71,9 @@ def command(
 ) -> int:
     """Judge mail FILEs, walk the rules and say what would happen. Without --run nothing is stored or sent.
 
+    Instead of a file, the id of a message of the spool: it is judged again with its own envelope and, unless --dns names another
+    source, with the DNS answers and scanner replies recorded with it, so that without changed rules all is as it was.
+
     Envelope values that are not given come from FILE.yaml beside the file, else they are guessed from its header and labelled so.
     Exits 1 if a file cannot be replayed.
     """
@@ -78,11 +82,18 @@ def command(
     settings = settings_of(config, data)
     told = {key: value for key, value in given.items() if value not in (None, ())}
     case = {**told, "rules": str(rules) if rules else None, "dns": dns}
-    cases = _batch(batch, case) if batch else [{**case, "file": str(path)} for path in files]
+    cases = _batch(batch, case) if batch else [{**case, **_named(path, config, data)} for path in files]
     work = _Work(settings, run=run)
-    with _progress(batch is not None) as shown:
+    with progress(wanted=batch is not None) as shown:
         failed = asyncio.run(_replay_all(work, cases, as_json or (batch is not None and as_json), shown))
     return FINDINGS if failed else 0
+
+
+def _named(path: Path, config: Path | None, data: Path | None) -> dict[str, Any]:
+    """A file, or where there is none of this name, a message of the spool."""
+    if path.exists() or not may_be_id(str(path)):
+        return {"file": str(path)}
+    return {"file": str(path), "id": str(path), "reader": reader_of(config, data)}
 
 
 class _Work:
@@ -91,7 +102,6 @@ class _Work:
     def __init__(self, settings: Settings, *, run: bool) -> None:
         self.settings = settings
         self.run = run
-        self.scanners = scanners_of(settings)
         self.scanners = scanners_of(settings)
         self.book = lru_cache(maxsize=64)(self._book)
         self.replayer = lru_cache(maxsize=64)(self._replayer)
@@ -111,11 +121,26 @@ class _Work:
         return Replayer.of(settings, resolver, self.scanners)
 
     async def one(self, case: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        if "id" in case:
+            return await self._recorded(case), ()
+        if case.get("dns") == RECORDED:
+            raise Malformed("DNS is recorded with messages of the spool only: name one by its id")
         book = self.book(case.get("rules"))
         given = {key: case[key] for key in _GIVEN if key in case}
         sample = read_sample(Path(case["file"]), given, book.is_ours, book.postmaster_domain, wire.now)
         replayer = self.replayer(case.get("dns"), case.get("rules"))
         return await replayer.replay(sample, book, run=self.run), sample.notes
+
+    async def _recorded(self, case: dict[str, Any]) -> dict[str, Any]:
+        """A message of the spool; without --dns it is judged by what was recorded."""
+        if given := [key for key in _GIVEN if key in case]:
+            raise Malformed(f"a message of the spool has its own envelope: --{given[0].replace('_', '-')} is for files")
+        recorded = await read_recorded(case["reader"], await message_id_of(case["reader"], case["id"]))
+        if case["dns"] in (None, RECORDED):
+            replayer = Replayer.of(self.settings, recorded.resolver, recorded.scanners)
+        else:
+            replayer = self.replayer(case["dns"], case["rules"])
+        return await replayer.replay(recorded.sample, self.book(case["rules"]), run=self.run)
 
 
 async def _replay_all(work: _Work, cases: Iterable[dict[str, Any]], as_json: bool, shown: Any) -> bool:
@@ -194,18 +219,3 @@ def _case(line: str, place: str, base: Path, defaults: dict[str, Any]) -> dict[s
 def _is_text(value: Any) -> bool:
     """Whether it can be a name or a path; null stands for the null sender. JSON can write what UTF-8 and paths cannot hold."""
     return value is None or (isinstance(value, str) and not _NO_TEXT.search(value))
-
-
-@contextmanager
-def _progress(wanted: bool) -> Iterator[Any]:
-    """A count on the terminal while a batch runs; nothing in a pipe."""
-    if not (wanted and sys.stderr.isatty()):
-        yield lambda _: None
-        return
-
-    def show(count: int) -> None:
-        if count % 50 == 0:
-            click.echo(f"\r{count} replayed", nl=False, err=True)
-
-    yield show
-    click.echo("\r\x1b[K", nl=False, err=True)
