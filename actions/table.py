@@ -9,14 +9,18 @@ from actions.add_header import AddHeader
 from actions.bounce import Bounce, OrganizationalDomain, Relay
 from actions.buckets import Buckets
 from actions.content_links import ContentLinks
+from actions.deliver import Deliver
 from actions.disk import Disk
 from actions.drop import Drop
 from actions.envelope_encryption import Encryption
+from actions.forward import Forward
 from actions.function_host import FunctionHost
 from actions.http_port import HttpClient
 from actions.invoke_function import InvokeFunction
 from actions.object_store import ObjectStore
+from actions.onward import Onward
 from actions.protocol import Action, Context
+from actions.quarantine import Quarantine
 from actions.s3 import S3, SIZE_LIMIT
 from actions.sns import Sns
 from actions.stop import Stop
@@ -40,6 +44,7 @@ class Ports:
     relay: Relay | None
     hostname: str
     organizational_domain: OrganizationalDomain
+    onward: Onward
     topics: TopicPublishing
     links: ContentLinks
     encryption: Encryption | None = None
@@ -69,11 +74,19 @@ ACTIONS: dict[str, ActionKind] = {
         description="Refuses the message in the session, or by a delivery status notification to a vouched sender.",
         make=_bounce,
     ),
+    "deliver": ActionKind(
+        description="Delivers to the message's own recipients: by LMTP, by SMTP or into a Maildir.",
+        make=lambda ports: Deliver(ports.onward, ports.base),
+    ),
     "disk": ActionKind(
         description="Stores the message as a file, in SES's object layout.",
         make=lambda ports: Disk(ports.store, ports.base, ports.encryption),
     ),
     "drop": ActionKind(description="Lets the message go on purpose.", make=lambda _: Drop()),
+    "forward": ActionKind(
+        description="Sends the message on to other addresses, through the relay.",
+        make=lambda ports: Forward(ports.onward),
+    ),
     "lambda": ActionKind(
         description="Calls a function with SES's event; a synchronous one decides how the rule set goes on.",
         make=lambda ports: InvokeFunction(ports.functions, ports.scratch),
@@ -85,6 +98,9 @@ ACTIONS: dict[str, ActionKind] = {
     "s3": ActionKind(
         description="Stores the message in a bucket, in SES's object layout.",
         make=lambda ports: S3(ports.buckets, ports.encryption, size_limit=ports.s3_size_limit),
+    ),
+    "quarantine": ActionKind(
+        description="Keeps the message apart until somebody releases or deletes it.", make=lambda _: Quarantine()
     ),
     "stop": ActionKind(
         description="Ends the evaluation, for the message or for this rule's recipients.", make=lambda _: Stop()

@@ -1,14 +1,19 @@
 """Local targets for the ARNs of rules that come from SES (semantics.md §1, the setting `arns`).
 
-A key is a function's, topic's or bucket's ARN (`arn:aws:s3:::BUCKET`); a value is `python:MODULE:FUNCTION`, `disk:DIRECTORY` or
-the `https://…` URL of a webhook. What no key names stays as it is: an error of `serve`, the outcome `unmapped` in a replay.
+A key is the ARN of a function, a topic, a bucket (`arn:aws:s3:::BUCKET`) or a WorkMail organization; a value is
+`python:MODULE:FUNCTION`, `disk:DIRECTORY`, the `https://…` URL of a webhook, or where mail is delivered: `lmtp:unix:PATH`,
+`lmtp:HOST:PORT`, `smtp:HOST:PORT`, `maildir:DIRECTORY`, `forward:ADDRESS`.
+What no key names stays as it is: an error of `serve`, the outcome `unmapped` in a replay.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from mail.address import parse_mailbox
 from mail.errors import Malformed
 from rules.model import ActionSpec, RuleBook
+from rules.schema_delivery import DELIVER_TO, is_host
 
 _FOREIGN = frozenset({"workmail", "connect"})
 _OF_OBJECTS = ("object_key_prefix", "kms_key_arn", "metadata")
@@ -82,4 +87,19 @@ def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
     if scheme in ("http", "https"):
         common = {name: value for name, value in kept.items() if name in ("retry_for", "on_failure")}
         return ActionSpec(type="webhook", parameters={**common, "url": target, "format": "ses"})
-    raise Malformed(f"arns: {target} is no target; expected python:MODULE:FUNCTION, disk:DIRECTORY or an http(s) URL")
+    if scheme in (*DELIVER_TO, "forward") and rest:
+        common = {name: value for name, value in kept.items() if name not in _OF_OBJECTS}
+        return _onward(scheme, rest, common)
+    expected = "python:MODULE:FUNCTION, disk:DIRECTORY, an http(s) URL, or lmtp:, smtp:, maildir: or forward: and a place"
+    raise Malformed(f"arns: {target} is no target; expected {expected}")
+
+
+def _onward(scheme: str, place: str, common: Mapping[str, Any]) -> ActionSpec:
+    if scheme == "forward":
+        try:
+            return ActionSpec(type="forward", parameters={**common, "to": [str(parse_mailbox(place))], "from": "keep"})
+        except Malformed as error:
+            raise Malformed(f"arns: forward:{place}: {error}") from None
+    if not (scheme == "maildir" or is_host(place) or (scheme == "lmtp" and place.startswith("unix:"))):
+        raise Malformed(f"arns: {scheme}:{place} names no host; expected HOST:PORT")
+    return ActionSpec(type="deliver", parameters={**common, scheme: place})

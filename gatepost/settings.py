@@ -246,6 +246,13 @@ class Settings:
     )
     relay_username: str = _setting("relay.username", "text", "", "for AUTH at the relay")
     relay_password: str = _setting("relay.password", "text", "", "for AUTH at the relay, as in ${RELAY_PASSWORD}")
+    srs_domain: str = _setting(
+        "srs.domain", "text", "", "domain of ours for the reverse-paths of forwarded mail; unchanged without it"
+    )
+    srs_secret: str = _setting("srs.secret", "text", "", "signs those reverse-paths, as in ${SRS_SECRET}")
+    arc_domain: str = _setting("arc.domain", "text", "", "seals forwarded mail in this name (ARC); none without it")
+    arc_selector: str = _setting("arc.selector", "text", "", "where the public key stands: SELECTOR._domainkey.DOMAIN")
+    arc_key: Path | None = _setting("arc.key", "path", None, "PEM file of the private RSA key that seals")
     arns: dict[str, str] = _setting("arns", "map", dict, "local targets that stand for ARNs, as python:module:function")
 
     # the spool

@@ -17,6 +17,7 @@ from actions.protocol import Prepend
 from actions.table import Ports
 from gatepost.aws_topics import AwsTopics
 from gatepost.http_client import AiohttpClient
+from gatepost.onward import onward_of
 from gatepost.publishing import Publishing, base_url_of, publishing_of
 from gatepost.scanners import Scanners
 from gatepost.settings import Settings
@@ -254,6 +255,7 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addres
         relay=relay_of(settings, clock),
         hostname=hostname,
         organizational_domain=registrable_domain,
+        onward=onward_of(settings, relay_of(settings, clock), hostname_of(settings), clock),
         topics=publishing.topics,
         links=publishing.links,
         base=settings.data.resolve(),

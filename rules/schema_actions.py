@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rules.model import ActionSpec
+from rules.schema_delivery import check_deliver, read_host, read_keep, read_lmtp, read_targets
 from rules.schema_fields import (
     INVOCATION_TYPES,
     Reader,
@@ -150,6 +151,38 @@ ACTIONS: dict[str, ActionSchema] = {
         },
     ),
     "drop": ActionSchema(description="ends here on purpose: the message counts as handled", fields={}),
+    "deliver": ActionSchema(
+        description="delivers to the message's own recipients; one of lmtp, smtp and maildir",
+        retries=True,
+        fields={
+            "lmtp": Field(read=read_lmtp, description="a mailbox server: unix:PATH or HOST:PORT"),
+            "smtp": Field(read=read_host, description="another mail server: HOST:PORT"),
+            "maildir": Field(read=read_line, description="a Maildir; made where it is missing"),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "forward": ActionSchema(
+        description="sends the message on to other addresses",
+        retries=True,
+        fields={
+            "to": Field(read=read_targets, required=True, description="one address or a list; srs: an SRS sender"),
+            "via": Field(read=read_host, description="HOST:PORT to send through; the relay without it"),
+            "from": Field(
+                read=word_reader("keep", "rewrite"),
+                default="keep",
+                description="keep, or rewrite From to the recipient's address, with the author in Reply-To",
+            ),
+            "topic_arn": _TOPIC,
+        },
+    ),
+    "quarantine": ActionSchema(
+        description="keeps the message apart until somebody releases or deletes it, and ends here for its recipients",
+        fields={
+            "reason": Field(read=read_line, default="quarantined", description="one line, for who looks at it"),
+            "keep": Field(read=read_keep, default=30 * 86_400, description="how long it is kept, as in 30d"),
+            "topic_arn": _TOPIC,
+        },
+    ),
     "stop": ActionSchema(
         description="ends the evaluation",
         ses="StopAction",
@@ -211,7 +244,6 @@ ACTIONS: dict[str, ActionSchema] = {
         },
     ),
 }
-LATER = frozenset({"forward", "quarantine", "deliver"})
 AVAILABLE = tuple(name for name, schema in ACTIONS.items() if schema.available)
 
 
@@ -222,11 +254,11 @@ def read_action(reading: Reading, node: Node) -> ActionSpec | None:
         return None
     key, fields = found
     schema = ACTIONS.get(key.text)
-    if schema is None and key.text not in LATER:
+    if schema is None:
         expected = nearest(key.text, AVAILABLE) or f"; expected {one_of(AVAILABLE)}"
         reading.error("unknown-action", key, f"unknown action {shown(key.text)}{expected}")
         return None
-    if schema is None or not (schema.available or reading.from_ses):
+    if not (schema.available or reading.from_ses):
         reading.error(
             "unavailable-action", key, f"{key.text} is not available in this version; there are {', '.join(AVAILABLE)}"
         )
@@ -246,7 +278,7 @@ def _word_and_fields(reading: Reading, node: Node) -> tuple[Scalar, Node] | None
         return None
     if len(node.entries) == 1:
         return next(iter(node.entries.values()))
-    actions = [name for name in node.entries if name in ACTIONS or name in LATER]
+    actions = [name for name in node.entries if name in ACTIONS]
     mend = ""
     if len(actions) > 1:
         mend = f'; begin {actions[1]} with its own "- "'
@@ -277,6 +309,8 @@ def _parameters(reading: Reading, key: Scalar, node: Node, schema: ActionSchema)
             reading.error("missing-key", key, f"{key.text} lacks {name}: {field.description}")
     if key.text == "bounce":
         _check_bounce(reading, known, kept)
+    if key.text == "deliver":
+        check_deliver(reading, key, known)
     return kept
 
 

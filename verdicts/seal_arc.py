@@ -16,6 +16,7 @@ from typing import Any
 
 import dkim
 from dkim import crypto
+from dkim.asn1 import ASN1FormatError
 
 from mail.errors import Malformed, Misuse
 from mail.headers import parse_header
@@ -134,7 +135,7 @@ def _in_order(headers: list[tuple[bytes, bytes]], names: Sequence[bytes]) -> lis
 def _private(key: SealingKey) -> Any:
     try:
         return crypto.parse_pem_private_key(key.private.replace(b"\r\n", b"\n"))
-    except Exception as error:
+    except (crypto.UnparsableKeyError, ASN1FormatError, ValueError, TypeError, LookupError) as error:
         # dkimpy's reader of ASN.1 fails in many ways, none of which may show the key.
         raise Misuse(f"no PEM RSA private key: {type(error).__name__}") from None
 

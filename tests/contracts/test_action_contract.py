@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from actions.content_links import ContentLinks
 from actions.function_host import FunctionHost, FunctionSettings
 from actions.http_port import HttpReply
 from actions.object_store import ObjectStore
+from actions.onward import Onward
 from actions.protocol import Action, Context
 from actions.sns_envelope import Urls
 from actions.table import ACTIONS, Ports, make_actions
@@ -43,9 +44,12 @@ TOPIC = topic_of("inbound", {"subscribers": [{"url": "https://sub.example/in", "
 PARAMETERS: dict[str, dict[str, Any]] = {
     "add_header": {"header_name": "X-A", "header_value": "b"},
     "bounce": {"smtp_reply_code": "550", "message": "no"},
+    "deliver": {"smtp": "mail.internal:25"},
     "disk": {"path": "mail", "object_key_prefix": "in/"},
     "drop": {},
+    "forward": {"to": ["d@elsewhere.example"], "via": "mail.internal:25", "from": "keep"},
     "lambda": {"function_arn": "python:handlers:f", "invocation_type": "RequestResponse"},
+    "quarantine": {"reason": "spam", "keep": 3600},
     "s3": {"bucket_name": "mail", "object_key_prefix": "in/"},
     "sns": {"topic_arn": "inbound"},
     "stop": {"scope": "RuleSet"},
@@ -83,6 +87,11 @@ class World:
             recipient=str(rcpt_to), action="relayed", status="2.0.0", diagnostic="smtp; 250 ok", attempted_at=NOW
         )
 
+    async def send_all(
+        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: bytes
+    ) -> tuple[DeliveryStatus, ...]:
+        return tuple([await self.send(mail_from, each, raw) for each in recipients])
+
     def effects(self) -> Any:
         files = sorted((str(path), path.read_bytes()) for path in (self.base / "mail").rglob("*") if path.is_file())
         return files, sorted(set(self.posted)), sorted(set(self.relayed))
@@ -107,6 +116,7 @@ async def actions(world: World) -> AsyncIterator[dict[str, Action]]:
         buckets=world,
         hostname="mx.example.com",
         organizational_domain=lambda domain: domain,
+        onward=Onward(relay=world, smtp=lambda host, port: world, lmtp=lambda place: world, hostname="mx.example.com"),
         topics=TopicPublishing(world, cache(lambda: open_subscriptions(None)), world, Urls(base="http://x.example")),
         links=ContentLinks(base="http://x.example", secret=lambda: b"secret"),
         base=world.base,
@@ -197,6 +207,7 @@ def test_destination_never_raises(kind: str, parameters: dict[str, Any]) -> None
         relay=None,
         hostname="h",
         organizational_domain=str,
+        onward=None,  # type: ignore[arg-type]
     )
     assert isinstance(made(ports).destination(parameters), str)
 
