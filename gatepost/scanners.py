@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gatepost.http_client import AiohttpClient
 from gatepost.settings import Settings
 from mail.errors import Misuse
+from verdicts.builtin_scorer import BuiltinScorer
 from verdicts.daemon import Endpoint, parse_endpoint
+from verdicts.dns_lists import parse_dns_lists
 from verdicts.ports import Scanner
 from verdicts.rspamd_scorer import REPLY_OCTETS, RspamdScorer
 from verdicts.spamd_scorer import SpamdScorer
@@ -18,10 +21,13 @@ class Scanners:
     """None where no engine is configured. Used in one event loop, closed at the end."""
 
     spam: Scanner | None = None
+    scorer: BuiltinScorer | None = None
     virus: Scanner | None = None
     http: AiohttpClient | None = None
 
     async def close(self) -> None:
+        if self.scorer is not None:
+            self.scorer.close()
         if self.http is not None:
             await self.http.close()
 
@@ -32,7 +38,12 @@ NO_SCANNERS = Scanners()
 def scanners_of(settings: Settings) -> Scanners:
     """Nothing is connected to yet: a daemon may come later than the gateway."""
     http = _http_of(settings)
-    return Scanners(spam=_SPAM[settings.spam_engine](settings, http), virus=_virus_of(settings), http=http)
+    return Scanners(
+        spam=_SPAM[settings.spam_engine](settings, http),
+        scorer=_scorer_of(settings),
+        virus=_virus_of(settings),
+        http=http,
+    )
 
 
 def engines_of(settings: Settings) -> frozenset[str]:
@@ -44,7 +55,8 @@ def engines_of(settings: Settings) -> frozenset[str]:
 def scan_warnings(settings: Settings) -> list[str]:
     """Mail that is taken in but never scanned."""
     limits = {"virus": (settings.virus_size_limit, settings.virus_on_error)}
-    limits["spam"] = (settings.spam_size_limit, settings.spam_on_error)
+    if settings.spam_engine != "builtin":  # which reads the beginning of a message of any size
+        limits["spam"] = (settings.spam_size_limit, settings.spam_on_error)
     answers = {
         "defer": "answered 451 until its sender gives up",
         "reject": "answered 550",
@@ -55,6 +67,18 @@ def scan_warnings(settings: Settings) -> list[str]:
         for verdict, (limit, on_error) in limits.items()
         if verdict in engines_of(settings) and limit < settings.smtp_size_limit
     ]
+
+
+def model_path(settings: Settings) -> Path:
+    """Where `gatepost train` leaves what the engine `builtin` knows."""
+    return settings.data / "spam.model"
+
+
+def _scorer_of(settings: Settings) -> BuiltinScorer | None:
+    if settings.spam_engine != "builtin":
+        return None
+    lists = parse_dns_lists(settings.dnsbl_domain_lists)
+    return BuiltinScorer(model_path(settings), lists=lists, threshold=settings.spam_threshold)
 
 
 def _virus_of(settings: Settings) -> Scanner | None:
@@ -85,6 +109,7 @@ def _spamd_of(settings: Settings, _: AiohttpClient | None) -> Scanner:
 
 _SPAM: dict[str, Callable[[Settings, AiohttpClient | None], Scanner | None]] = {
     "none": lambda *_: None,
+    "builtin": lambda *_: None,  # no daemon: see `_scorer_of`
     "rspamd": _rspamd_of,
     "spamd": _spamd_of,
 }

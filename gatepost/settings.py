@@ -157,7 +157,11 @@ class Settings:
         "largest message to scan; clamd's StreamMaxLength and MaxFileSize must be no less",
     )
     spam_engine: str = _setting(
-        "spam.engine", "word", "none", "what judges spam; none: no spam verdict", words=("none", "rspamd", "spamd")
+        "spam.engine",
+        "word",
+        "none",
+        "what judges spam; none: no spam verdict",
+        words=("none", "builtin", "rspamd", "spamd"),
     )
     spam_rspamd: str = _setting("spam.rspamd", "url", "http://127.0.0.1:11333", "rspamd's normal worker")
     spam_spamd: str = _setting("spam.spamd", "endpoint", "127.0.0.1:783", "spamd, as HOST:PORT or unix:/PATH")

@@ -130,7 +130,7 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
         *,
         received_at: datetime,
         needs: Needs,
-        dnsbl: tuple[str, ...],  # noqa: ARG001 - the port's; no engine here asks for it
+        dnsbl: tuple[str, ...],
     ) -> Judgement:
         return await judge(
             message,
@@ -140,6 +140,8 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
             resolver=resolver,
             policy=policy,
             spam=scanners.spam,
+            scorer=scanners.scorer,
+            dnsbl=dnsbl,
             virus=scanners.virus,
             wants_spam=needs.spam,
             wants_virus=needs.virus,

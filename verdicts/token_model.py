@@ -77,7 +77,7 @@ class TokenModel:
         self._counts_at = _HEADER.size + entries * _HASH_OCTETS
         self._hashes = memoryview(self._map)[_HEADER.size : self._counts_at].cast("Q")
         self.messages: Counts = tuple(messages)
-        self.version = digest.hex()[:16]
+        self.version: str = digest.hex()[:16]
 
     @property
     def spam_messages(self) -> int:

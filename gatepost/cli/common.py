@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,3 +70,21 @@ def fail(message: str, code: int = FINDINGS) -> Exit:
     """Say what is wrong on standard error; to be raised: `raise fail(...)`."""
     click.echo(f"{click.style('error:', fg='red')} {message}", err=True)
     return Exit(code)
+
+
+@contextmanager
+def progress(*, wanted: bool) -> Iterator[Callable[[int], None]]:
+    """A count of messages on the terminal while many are worked through; nothing in a pipe."""
+    if not (wanted and sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    told = 0
+
+    def show(count: int) -> None:
+        nonlocal told
+        if count >= told + 50:
+            told = count
+            click.echo(f"\r{count:,} messages", nl=False, err=True)
+
+    yield show
+    click.echo("\r\x1b[K", nl=False, err=True)
