@@ -8,24 +8,17 @@ import pytest
 from console import ROOT
 
 from gatepost.cli import COMMANDS, main
-from gatepost.settings import Settings, table
+from gatepost.settings import Settings
 from gatepost.wire import effects_of, now
 from rules.schema_actions import ACTIONS, AVAILABLE, COMMON
 
 PAGE = " ".join((ROOT / "docs" / "known-issues.md").read_text().split())
 README = " ".join((ROOT / "README.md").read_text().split())
-SETTINGS = {row.name for row in table()}
 
 
 def said(*phrases: str) -> None:
     for phrase in phrases:
         assert phrase in PAGE, f"known-issues.md no longer says: {phrase}"
-
-
-def test_there_is_no_scan_engine() -> None:
-    said("There is no scan engine.")
-    assert "spam and virus scans" in README
-    assert not {name for name in SETTINGS if name.startswith(("spam.", "virus."))}
 
 
 def test_the_same_actions_of_ses_are_missing() -> None:
