@@ -21,6 +21,7 @@ from gatepost.gateway import Gateway, opened
 from gatepost.library import Library, Opened, open_rules, refusals
 from gatepost.live import printer, say
 from gatepost.publishing import DEFAULT_LISTEN, needs_listener
+from gatepost.scanners import scan_warnings
 from gatepost.settings import Settings
 from gatepost.settings_file import parse_address
 from mail.errors import GatepostError
@@ -36,6 +37,8 @@ def run(settings: Settings, *, ready_file: Path | None, quiet: bool) -> int:
     """Serve until a signal; the exit code."""
     rules = open_rules(settings)
     print_findings(rules.findings)
+    for warning in scan_warnings(settings):
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     addresses = wire.addresses_of(settings)
     reasons = refusals(rules, is_loopback=wire.is_loopback(addresses))
     for reason in reasons:

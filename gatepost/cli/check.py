@@ -10,6 +10,7 @@ from gatepost.arns import unmapped
 from gatepost.cli.common import Exit, config_options, json_option, print_findings, print_json
 from gatepost.cli.exits import FINDINGS
 from gatepost.library import open_rules
+from gatepost.scanners import scan_warnings
 from gatepost.settings import Settings
 from gatepost.settings_file import find_settings, load_settings
 from rules.load_yaml import parse_yaml
@@ -94,8 +95,10 @@ def _check_rules(settings: Settings, path: Path | None) -> tuple[tuple[Finding, 
 
 
 def _serve_would_say(book: RuleBook, origin: str, settings: Settings) -> tuple[Finding, ...]:
-    """What only the settings can tell: actions without a local target, bounces without a relay (semantics.md §1, §3)."""
+    """What only the settings can tell: actions without a local target, bounces without a relay (semantics.md §1, §3), mail that is
+    too large to be scanned."""
     warnings = [("unmapped", reason) for reason in unmapped(book)]
+    warnings += [("too-large-to-scan", reason) for reason in scan_warnings(settings)]
     bounces = any(spec.type == "bounce" for rule in book.rule_set.rules for spec in rule.actions)
     if bounces and not settings.relay_host:
         warnings.append(

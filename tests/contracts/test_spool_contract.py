@@ -363,11 +363,23 @@ class TestFind:
         await finish(spool, job, ledger=(kept,))
         at = NOON + timedelta(seconds=2)
         job = await spool.accept(
-            accepted(3, at, history=row(3, at, subject="\u00c4rger 50%_off", rcpt_to=("Zoe@ours.example",)))
+            accepted(
+                3,
+                at,
+                history=row(
+                    3,
+                    at,
+                    subject="\u00c4rger 50%_off",
+                    rcpt_to=("Zoe@ours.example",),
+                    detail="unscanned: spam scan failed: down",
+                ),
+            )
         )
         dead = ledger(message_id=job.message_id, action="webhook", result=Result.DEAD)
         await finish(spool, job, MessageState.DEAD, ledger=(dead,))
-        await spool.log(refused(4, NOON + timedelta(seconds=3), outcome="deferred", helo="x"))
+        await spool.log(
+            refused(4, NOON + timedelta(seconds=3), outcome="deferred", helo="x", detail="virus: unscanned: no")
+        )
 
     @pytest.mark.parametrize(
         ("query", "found"),
@@ -395,6 +407,7 @@ class TestFind:
             ({"outcome": "dead"}, [3]),
             ({"outcome": "done"}, [2]),
             ({"outcome": "bounced"}, []),
+            ({"outcome": "unscanned"}, [3]),
             ({"outcome": "done", "mail_from": "nobody"}, []),
         ],
     )

@@ -204,6 +204,14 @@ async def test_a_scanner_that_is_down_defers_and_one_that_may_not_be_missing_ref
         assert rig.jobs == []
 
 
+async def test_what_goes_on_without_a_scan_says_so_in_its_history() -> None:
+    said = {"unscanned": "spam scan failed: no answer within 20 s"}
+    rig = Rig(book(TOUR), judgement=Judgement(verdicts=verdicts(), evidence=Evidence(), **said))
+    assert (await rig.send("support@example.com"))[-1].code == 250
+    (row,) = await rig.history()
+    assert (row.outcome, row.detail) == ("accepted", "unscanned: spam scan failed: no answer within 20 s")
+
+
 async def test_a_loop_is_found_by_its_received_fields() -> None:
     rig = Rig(book(TOUR))
     hop = b"Received: from x by y; Sat, 21 Nov 2026 12:00:00 +0000\r\n"

@@ -83,6 +83,13 @@ def test_scanner_that_failed_is_unknown_and_one_that_is_not_there_is_not() -> No
     assert result("spam", {"score": {"gte": 6.0}}, receipt()) is False
 
 
+def test_a_message_that_cannot_be_scanned_ever_is_unknown_for_good() -> None:
+    too_large = receipt(verdicts=verdicts(spam=scan("PROCESSING_FAILED", reason="too large", is_temporary=False)))
+    assert seen(status("spam", "FAIL"), too_large) == Seen(None, "PROCESSING_FAILED (too large)", False)
+    for value in ({"score": {"gte": 6.0}}, {"symbol": ["GTUBE"]}):
+        assert seen(condition("spam", value), too_large) == Seen(None, "too large", False)
+
+
 def test_score_and_symbol_are_those_of_the_scan() -> None:
     message = receipt(verdicts=verdicts(spam=scan("GRAY", score=6.0, symbols=("BAYES_99", "GTUBE"))))
     assert result("spam", {"score": {"gte": 6.0, "lt": 7.0}}, message) is True

@@ -11,6 +11,7 @@ from rule_examples import (
     mailbox,
     receipt,
     rule,
+    scan,
     status,
     stop,
     string,
@@ -105,6 +106,13 @@ def test_unknown_rule_defers_by_default_while_the_cause_may_pass(
     assert answer.kind == kind
     if kind == "defer":
         assert (answer.reply, answer.rule) == (VERDICT_UNAVAILABLE, "r")
+
+
+@pytest.mark.parametrize(("is_temporary", "kind"), [(True, "defer"), (False, "accept")])
+def test_a_scan_that_will_never_succeed_defers_nobody_for_ever(is_temporary: bool, kind: str) -> None:
+    failed = verdicts(virus=scan("PROCESSING_FAILED", reason="too large", is_temporary=is_temporary))
+    infected = rule("infected", stop("Recipients"), when=(status("virus", "FAIL"),))
+    assert answered(infected, rule("b", bounce()), verdicts=failed).kind == kind
 
 
 def test_unknown_rule_that_cannot_change_the_course_leaves_the_bounce_sure() -> None:
