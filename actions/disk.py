@@ -1,7 +1,7 @@
 """disk: the message as files, in SES's object layout (SES: S3 action; `actions.object_key` has the keys).
 
-What an object in S3 has as metadata stands beside the file as `KEY.metadata.json`, a JSON object of texts: only where there is any,
-so a plain object is one file.
+What an object in S3 has as metadata is a JSON object of texts: of an encrypted object it is the file's first line, so that the two
+are never apart and cost one file; of a plain one, where there is any, it is `KEY.metadata.json` beside it.
 
 *Trust.* The key comes from the rules and strangers' values, what stands in the store from anybody who may write there: no component
 may be `.` or `..`, and no symbolic link is followed below the store's root.
@@ -17,8 +17,7 @@ from actions.envelope_encryption import Encryption
 from actions.object_key import key_components, object_keys
 from actions.object_store import ObjectStore
 from actions.protocol import Context
-from actions.ses_payload import compact_json
-from actions.stored_objects import counted, facts, stored_objects
+from actions.stored_objects import as_file, counted, facts, stored_objects
 from mail.outcome import Outcome, Result
 
 
@@ -38,12 +37,7 @@ class Disk:
         layout = object_keys(context)
         places = {each.key: key_components(each.key) for each in layout}
         async for batch in stored_objects(context, layout, self._encryption):
-            puts = [
-                self._store.put(
-                    root, places[each.key], each.body, compact_json(each.metadata) if each.metadata else None
-                )
-                for each in batch
-            ]
+            puts = [self._store.put(root, places[each.key], *as_file(each)) for each in batch]
             for result in await asyncio.gather(*puts, return_exceptions=True):
                 if isinstance(result, OSError):
                     return Outcome(result=Result.FAILED, detail=f"{root}: {result.strerror or result}")

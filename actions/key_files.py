@@ -59,7 +59,9 @@ class KeyFiles:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._read: dict[Path, tuple[tuple[int, ...], KeyVersion]] = {}
+        self._read: dict[tuple[str, int], tuple[tuple[int, ...], KeyVersion]] = {}
+        self._places: dict[str, Path] = {}
+        self._listed: dict[str, tuple[tuple[int, ...], list[int]]] = {}
 
     def names(self) -> list[str]:
         try:
@@ -77,11 +79,18 @@ class KeyFiles:
 
     def numbers(self, name: str) -> list[int]:
         """The versions that there are, by the files' names alone; [] for no key."""
+        place = self._place(name)
         try:
-            listed = os.listdir(self._place(name))
+            state = _state(os.lstat(place))  # a file that comes or goes changes its directory's times
+            kept = self._listed.get(name)
+            if kept is None or kept[0] != state:
+                found = sorted(int(match[1]) for match in map(_FILE.match, os.listdir(place)) if match)
+                self._forget(name)
+                kept = self._listed[name] = state, found
         except (FileNotFoundError, NotADirectoryError):
+            self._forget(name)
             return []
-        return sorted(int(match[1]) for match in map(_FILE.match, listed) if match)
+        return kept[1]
 
     def current(self, name: str) -> KeyVersion:
         numbers = self.numbers(name)
@@ -90,18 +99,17 @@ class KeyFiles:
         return self.read(name, numbers[-1])
 
     def read(self, name: str, number: int) -> KeyVersion:
-        path = self._place(name) / f"{number}.key"
-        for directory in (self.directory, path.parent):
+        place = self._place(name)
+        path = os.path.join(place, f"{number}.key")  # for every message, and Path takes its time
+        for directory in (self.directory, place):
             _refuse_unsafe(os.lstat(directory), directory, stat.S_ISDIR, 0o022, "chmod 700")
         try:
-            status = os.lstat(path)
-            # Nobody changes a file, its mode or its place without one of these.
-            state = (status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode, status.st_uid)
-            kept = self._read.get(path)
+            state = _state(os.lstat(path))
+            kept = self._read.get((name, number))
             if kept is None or kept[0] != state:
-                kept = self._read[path] = state, _opened(path, number)
+                kept = self._read[name, number] = state, _opened(Path(path), number)
         except OSError as error:
-            self._read.pop(path, None)
+            self._read.pop((name, number), None)
             why = "is a symbolic link, refused" if error.errno == errno.ELOOP else error.strerror
             raise Temporary(f"{path}: {why}") from None
         return kept[1]
@@ -147,15 +155,25 @@ class KeyFiles:
                 os.fsync(descriptor)
             path.unlink()
         _sync(place)
+        self._forget(name)
         if not self.numbers(name):
             place.rmdir()
             _sync(self.directory)
         return chosen
 
+    def _forget(self, name: str) -> None:
+        """No secret of a key whose files have changed stays in memory."""
+        self._listed.pop(name, None)
+        for each in [each for each in self._read if each[0] == name]:
+            del self._read[each]
+
     def _place(self, name: str) -> Path:
-        if not _NAME.match(name):
-            raise Permanent(f"{name} is no key's name: expected letters, digits, / _ and -")
-        return self.directory / name.replace("/", "+")
+        place = self._places.get(name)
+        if place is None:
+            if not _NAME.match(name):
+                raise Permanent(f"{name} is no key's name: expected letters, digits, / _ and -")
+            place = self._places[name] = self.directory / name.replace("/", "+")
+        return place
 
     def _missing(self, name: str) -> str:
         return f"there is no key {name} in {self.directory}; gatepost keys create {name} makes one"
@@ -169,6 +187,7 @@ class KeyFiles:
             file.flush()
             os.fsync(descriptor)
         _sync(path.parent)
+        self._forget(name)
 
 
 def encoded(version: KeyVersion) -> dict[str, Any]:
@@ -192,6 +211,11 @@ def decoded(value: Any) -> KeyVersion:
         )
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
         raise Malformed("this is no version of a key") from None
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """Nobody changes a file, its mode, its owner or its place without one of these."""
+    return status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode, status.st_uid
 
 
 def _opened(path: Path, number: int) -> KeyVersion:

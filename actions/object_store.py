@@ -127,10 +127,20 @@ def _write(put: _Put, *, sync: bool) -> None:
     # Each name is noted before it is made, so that `_release` finds it whatever happens.
     name = f".{put.components[-1][:40]}.{secrets.token_hex(6)}"
     if put.metadata is not None:
-        put.sidecar = name + ".m"
-        _write_file(put.directory, put.sidecar, put.metadata, sync=sync)
+        _write_sidecar(put, put.metadata, name + ".m", sync=sync)
     put.temporary = name
     _write_file(put.directory, put.temporary, put.content, sync=sync)
+
+
+def _write_sidecar(put: _Put, content: bytes, temporary: str, *, sync: bool) -> None:
+    """Under its own name at once where none stands there: it means nothing before the object is named, and a rename costs."""
+    final = put.components[-1] + SIDECAR
+    put.sidecar = final
+    try:
+        _write_file(put.directory, final, content, sync=sync)
+    except FileExistsError:
+        put.sidecar = temporary
+        _write_file(put.directory, temporary, content, sync=sync)
 
 
 def _write_file(directory: int, name: str, content: bytes, *, sync: bool) -> None:
@@ -191,11 +201,10 @@ def _enter(directory: int, name: str) -> int:
 
 def _name(put: _Put) -> None:
     sidecar = put.components[-1] + SIDECAR
-    if put.sidecar:
+    if put.sidecar and put.sidecar != sidecar:
         os.rename(put.sidecar, sidecar, src_dir_fd=put.directory, dst_dir_fd=put.directory)
-        put.sidecar = ""
     os.rename(put.temporary, put.components[-1], src_dir_fd=put.directory, dst_dir_fd=put.directory)
-    put.temporary = ""
+    put.temporary = put.sidecar = ""
     if put.metadata is None:
         # What an earlier evaluation left would make this object look encrypted.
         with contextlib.suppress(FileNotFoundError):

@@ -4,9 +4,10 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from actions.envelope_encryption import Encryption
+from actions.envelope_encryption import Encryption, is_sealed
 from actions.object_key import ObjectKey
 from actions.protocol import Context, Parked
+from actions.ses_payload import compact_json
 
 _BATCH = 32
 _BATCH_OCTETS = 32 << 20  # a thousand recipients of a large message are not encrypted in memory side by side
@@ -38,6 +39,20 @@ async def stored_objects(
             batch = []
     if batch:
         yield batch
+
+
+def as_file(stored: StoredObject) -> tuple[bytes, bytes | None]:
+    """The file's content, and that of the file beside it, if there is to be one.
+
+    The message as it stands never begins with `{`: the first field is ours. So a first line of JSON says that the rest is sealed,
+    whatever a stranger sends.
+    """
+    if not stored.metadata:
+        return stored.body, None
+    metadata = compact_json(stored.metadata)
+    if is_sealed(stored.metadata):
+        return b"%b\n%b" % (metadata, stored.body), None
+    return stored.body, metadata
 
 
 def facts(layout: list[ObjectKey]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from actions.envelope_encryption import is_sealed, read_envelope, rewrapped
 from actions.key_files import KeyVersion
 from actions.keys import LocalKeys, is_local
 from gatepost.aws import AwsBuckets
-from gatepost.stored_files import objects_with_metadata, read_sidecar, write_sidecar
+from gatepost.stored_files import objects_below, read_metadata, write_sidecar
 from mail.errors import GatepostError, Malformed
 
 
@@ -27,9 +27,9 @@ class Rewrapped:
 async def rewrap_directory(directory: Path, newest: KeyVersion, keys: LocalKeys) -> Rewrapped:
     """Every object below `directory` whose data key an older version of this key wraps."""
     done = Rewrapped()
-    for path in objects_with_metadata(directory):
+    for path in objects_below(directory):
         try:
-            metadata = await asyncio.to_thread(read_sidecar, path)
+            metadata = await asyncio.to_thread(read_metadata, path)
             changed = await _changed(metadata, newest, keys)
             if changed is not None:
                 await asyncio.to_thread(write_sidecar, path, changed)

@@ -1,5 +1,7 @@
 """Objects that the disk action wrote, read back with their metadata; and the metadata alone put in place of the old.
 
+An encrypted object's first line is its metadata, unless `KEY.metadata.json` stands beside it, which a rotation of the key wrote.
+
 *Trust.* Anybody who may write to the store may have put something else there: no link is followed in the last component, and
 metadata that is no small JSON object of texts is `Malformed`.
 """
@@ -20,23 +22,15 @@ _MOST_METADATA_OCTETS = 1 << 16
 
 def read_file_object(path: Path) -> tuple[bytes, dict[str, str]]:
     """The body and the metadata; {} where there is none. Raises OSError and `Malformed`."""
-    return _read(path), read_sidecar(path)
+    content = _read(path)
+    line, body = _parted(content)
+    return body, _read_sidecar(path) or (_decoded(line, path) if line else {})
 
 
-def read_sidecar(path: Path) -> dict[str, str]:
-    """The metadata of the object at `path`."""
-    sidecar = path.with_name(path.name + SIDECAR)
-    try:
-        content = _read(sidecar, _MOST_METADATA_OCTETS)
-    except FileNotFoundError:
-        return {}
-    try:
-        metadata = json.loads(content)
-    except (ValueError, RecursionError):
-        metadata = None
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise Malformed(f"{sidecar} holds no metadata of an object")
-    return metadata
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata alone: of the file no more is read than its beginning."""
+    line, _ = _parted(_read(path, _MOST_METADATA_OCTETS))
+    return _read_sidecar(path) or (_decoded(line, path) if line else {})
 
 
 def write_sidecar(path: Path, metadata: dict[str, str]) -> None:
@@ -60,23 +54,47 @@ def write_sidecar(path: Path, metadata: dict[str, str]) -> None:
         os.close(directory)
 
 
-def objects_with_metadata(directory: Path) -> Iterator[Path]:
-    """Every object below the directory that has a sidecar; links to directories are not followed."""
+def objects_below(directory: Path) -> Iterator[Path]:
+    """Every object below the directory; links to directories are not followed, and links to files are no objects."""
     for place, _, names in os.walk(directory, onerror=_raise):
         for name in sorted(names):
-            if name.endswith(SIDECAR) and not name.startswith("."):
-                yield Path(place) / name.removesuffix(SIDECAR)
+            path = Path(place) / name
+            if not name.endswith(SIDECAR) and not name.startswith(".") and stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def _parted(content: bytes) -> tuple[bytes, bytes]:
+    """The line of metadata, b"" for an object that is not encrypted, and the body."""
+    if not content.startswith(b"{"):
+        return b"", content
+    line, _, body = content.partition(b"\n")
+    return line, body
+
+
+def _read_sidecar(path: Path) -> dict[str, str]:
+    sidecar = path.with_name(path.name + SIDECAR)
+    try:
+        return _decoded(_read(sidecar, _MOST_METADATA_OCTETS), sidecar)
+    except FileNotFoundError:
+        return {}
+
+
+def _decoded(content: bytes, path: Path) -> dict[str, str]:
+    try:
+        metadata = json.loads(content) if len(content) < _MOST_METADATA_OCTETS else None
+    except (ValueError, RecursionError):
+        metadata = None
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise Malformed(f"{path} holds no metadata of an object")
+    return metadata
 
 
 def _read(path: Path, most: int = -1) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise Malformed(f"{path} is no file")
-        if 0 <= most < status.st_size:
-            raise Malformed(f"{path} has {status.st_size:,} octets; at most {most:,} are read")
-        return file.read()
+        return file.read(most)
 
 
 def _raise(error: OSError) -> None:

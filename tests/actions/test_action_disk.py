@@ -174,3 +174,38 @@ async def test_cancelled_step_disturbs_nobody(store: ObjectStore, tmp_path: Path
     first.cancel()
     await second
     assert (tmp_path / "s" / "b").read_bytes() == b"x"
+
+
+async def test_metadata_that_cannot_be_written_leaves_nothing_behind(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").mkdir()
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if bytes(data) == b"{}":
+            raise OSError(28, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        await store.put(tmp_path / "s", ("a",), b"x", b"{}")
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+@pytest.mark.parametrize("stale", ["file", "link"])
+async def test_metadata_that_stands_there_is_replaced_and_never_written_through(
+    store: ObjectStore, tmp_path: Path, stale: str
+) -> None:
+    victim, sidecar = tmp_path / "victim", tmp_path / "s" / "a.metadata.json"
+    victim.write_text("keep me")
+    (tmp_path / "s").mkdir()
+    if stale == "file":
+        sidecar.write_text("old")
+    else:
+        sidecar.symlink_to(victim)
+    await store.put(tmp_path / "s", ("a",), b"x", b"{}")
+    assert victim.read_text() == "keep me"
+    assert not sidecar.is_symlink()
+    assert sidecar.read_bytes() == b"{}"
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["a", "a.metadata.json"]

@@ -180,23 +180,29 @@ async def test_ring_unwraps_by_whoever_wrapped(local: LocalKeys, kms: Kms) -> No
             assert await unseal_object(sealed.body, sealed.metadata, opener) == CONTENT
 
 
-async def test_disk_writes_the_encrypted_message_with_its_metadata_beside_it(local: LocalKeys, tmp_path: Path) -> None:
+async def test_disk_writes_the_encrypted_message_behind_a_line_of_metadata(local: LocalKeys, tmp_path: Path) -> None:
     store = ObjectStore()
     disk = Disk(store, tmp_path, Encryption(keys=local))
     parameters = {"path": "mail", "kms_key_arn": "alias/mail", "metadata": {"spam": "{spam}", "rule": "r-{rule}"}}
     outcome = await disk.run(context_of("disk", parameters))
     path = tmp_path / "mail" / ID
     assert outcome.data["path"] == str(path)
-    sidecar = path.with_name(f"{ID}.metadata.json")
-    metadata = json.loads(_read(sidecar))
+    assert [each.name for each in path.parent.iterdir()] == [ID]
+    line, _, body = _read(path).partition(b"\n")
+    metadata = json.loads(line)
     assert (metadata["rule"], metadata["spam"]) == ("r-support", "DISABLED")
-    assert RAW[:20] not in _read(path)
-    assert sidecar.stat().st_mode & 0o777 == path.stat().st_mode & 0o777 == 0o600
-    assert await unseal_object(_read(path), metadata, local) == CONTENT
-    # The same key again, in the clear: nothing may be left that says it is encrypted.
+    assert RAW[:20] not in body
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert await unseal_object(body, metadata, local) == CONTENT
+    # The same key again, in the clear: what a rotation left may not say that it is encrypted.
+    path.with_name(f"{ID}.metadata.json").write_bytes(line)
     await disk.run(context_of("disk", {"path": "mail"}))
     assert _read(path) == CONTENT
-    assert not sidecar.exists()
+    assert [each.name for each in path.parent.iterdir()] == [ID]
+    # Metadata of a plain object stands beside it.
+    await disk.run(context_of("disk", {"path": "mail", "metadata": {"size": "{size}"}}))
+    assert _read(path) == CONTENT
+    assert json.loads(_read(path.with_name(f"{ID}.metadata.json"))) == {"size": str(len(RAW))}
     await store.close()
 
 

@@ -13,6 +13,7 @@ from actions.envelope_encryption import Encryption, Sealed, read_envelope
 from actions.key_files import KeyFiles
 from actions.keys import LocalKeys
 from gatepost.cli import decrypt, keys
+from gatepost.stored_files import read_metadata, write_sidecar
 from mail.errors import GatepostError, Malformed, Permanent, Temporary
 
 PLAIN = b"Return-Path: <a@sender.example>\r\nSubject: Hello\r\n\r\nGood day.\r\n"
@@ -44,13 +45,12 @@ def stored(data, name, message_id="m", key="alias/mail") -> Path:
     )
     path = data / "mail" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(sealed.body)
-    path.with_name(f"{path.name}.metadata.json").write_text(json.dumps(sealed.metadata))
+    path.write_bytes(json.dumps(sealed.metadata).encode() + b"\n" + sealed.body)
     return path
 
 
 def wrapping(data, path):
-    metadata = json.loads(path.with_name(f"{path.name}.metadata.json").read_text())
+    metadata = read_metadata(path)
     return local(data).wrapping_version(read_envelope(metadata).wrapped).version
 
 
@@ -98,6 +98,9 @@ def test_metadata_that_is_none_is_refused(data, content):
     path = stored(data, "one")
     path.with_name("one.metadata.json").write_text(content)
     assert isinstance(run(decrypt.command, data, str(path), code=None), Malformed)
+    path.with_name("one.metadata.json").unlink()
+    path.write_text("{" + content)
+    assert isinstance(run(decrypt.command, data, str(path), code=None), Malformed)
 
 
 def test_a_link_is_not_followed_to_what_it_points_at(data):
@@ -105,9 +108,8 @@ def test_a_link_is_not_followed_to_what_it_points_at(data):
     link = path.with_name("two")
     link.symlink_to(path)
     assert isinstance(run(decrypt.command, data, str(link), code=None), OSError)
-    sidecar = path.with_name("one.metadata.json")
-    sidecar.rename(data / "elsewhere")
-    sidecar.symlink_to(data / "elsewhere")
+    (data / "elsewhere").write_text("{}")
+    path.with_name("one.metadata.json").symlink_to(data / "elsewhere")
     assert isinstance(run(decrypt.command, data, str(path), code=None), OSError)
 
 
@@ -133,9 +135,8 @@ def _other_key(data):
 
 def test_rotation_says_what_it_could_not_do_and_goes_on(data):
     broken, good = stored(data, "a"), stored(data, "b")
-    sidecar = broken.with_name("a.metadata.json")
-    metadata = json.loads(sidecar.read_text())
-    sidecar.write_text(json.dumps({**metadata, "x-amz-matdesc": metadata["x-amz-matdesc"].replace("archive", "other")}))
+    metadata = read_metadata(broken)
+    write_sidecar(broken, {**metadata, "x-amz-matdesc": metadata["x-amz-matdesc"].replace("archive", "other")})
     result = run(keys.command, data, "rotate", "mail", str(data / "mail"), code=1)
     assert "does not open" in result.output
     assert wrapping(data, good) == 2
@@ -144,9 +145,9 @@ def test_rotation_says_what_it_could_not_do_and_goes_on(data):
 def test_a_shredded_key_opens_nothing_and_an_old_version_can_go_after_rotation(data):
     path, left = stored(data, "one"), stored(data, "two")
     run(keys.command, data, "rotate", "mail")
-    left.with_name("two.metadata.json").rename(data / "aside")
+    left.rename(data / "aside")
     run(keys.command, data, "rotate", "--rewrap-only", "mail", str(data / "mail"))
-    (data / "aside").rename(left.with_name("two.metadata.json"))
+    (data / "aside").rename(left)
     run(keys.command, data, "shred", "mail", "--version", "1", "--yes")
     assert run(decrypt.command, data, str(path)).stdout_bytes == PLAIN
     assert isinstance(run(decrypt.command, data, str(left), code=None), Temporary)
