@@ -64,7 +64,8 @@ class Replayer:
     async def replay(self, sample: Sample, book: CompiledBook, *, run: bool = False) -> dict[str, Any]:
         """The line of `gatepost replay --json`."""
         sample, listed = await self._looked_up(sample)
-        admissions = self._admissions(sample, book, listed)
+        # What is in the spool was taken: a list that answered too late to refuse it then does not refuse it now.
+        admissions = self._admissions(sample, book, () if sample.recorded is not None else listed)
         accepted = [admission for admission in admissions if admission.reply.is_positive]
         envelope = _of_these(sample.envelope, accepted or admissions)
         incoming = Incoming(
