@@ -11,6 +11,8 @@ BEGIN, END = "<!-- begin: python -m tools.settings_table -->\n", "<!-- end -->\n
 # What a value of each kind looks like; the page explains them below the table.
 KINDS = {
     "duration0": "duration",
+    "deadline": "duration",
+    "endpoints": "list of endpoint",
     "texts": "list of text",
     "dns_lists": "list of text",
     "domains": "list of text",
@@ -45,7 +47,7 @@ def _default(row: Described) -> str:
         return "none"
     if row.kind == "size":
         return f"`{_in_units(value, _UNITS)}`"
-    if row.kind in ("duration", "duration0"):
+    if row.kind in ("duration", "duration0", "deadline"):
         return f"`{_in_units(value, _TIMES) if value % 60 == 0 else f'{value}s'}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
