@@ -24,7 +24,7 @@ from mail.errors import Malformed
 CIPHER = "AES/GCM/NoPadding"
 WRAPPINGS = ("kms", "kms+context")
 _PREFIX = "x-amz-"
-_KEY, _NONCE, _CIPHER, _WRAPPING, _TAG, _LENGTH, _DESCRIPTION = (
+_KEY, NONCE, _CIPHER, _WRAPPING, _TAG, _LENGTH, _DESCRIPTION = (
     _PREFIX + name
     for name in ("key-v2", "iv", "cek-alg", "wrap-alg", "tag-len", "unencrypted-content-length", "matdesc")
 )
@@ -64,7 +64,7 @@ class Encryption:
         body = await _run(len(plain), seal, data_key.plain, nonce, plain)
         metadata = {
             _KEY: _encode(data_key.wrapped),
-            _NONCE: _encode(nonce),
+            NONCE: _encode(nonce),
             _CIPHER: CIPHER,
             _WRAPPING: self.wrapping,
             _TAG: str(TAG_OCTETS * 8),
@@ -101,7 +101,7 @@ def read_envelope(metadata: Mapping[str, str]) -> Envelope:
     try:
         description = json.loads(metadata[_DESCRIPTION])
         wrapped = base64.b64decode(metadata[_KEY], validate=True)
-        nonce = base64.b64decode(metadata[_NONCE], validate=True)
+        nonce = base64.b64decode(metadata[NONCE], validate=True)
     except KeyError as error:
         raise Malformed(f"the metadata lacks {error.args[0]}") from None
     except (ValueError, binascii.Error, RecursionError):

@@ -152,12 +152,13 @@ class AwsBuckets:
     async def get(self, bucket: str, key: str, *, role: str = "") -> tuple[bytes, dict[str, str]]:
         return await self._clients.run("s3", partial(_get, bucket, key), role=role)
 
-    async def head(self, bucket: str, key: str) -> dict[str, str]:
+    async def head(self, bucket: str, key: str) -> tuple[dict[str, str], str]:
+        """The user-defined metadata, and the tag of the body that it belongs to."""
         answer = await self._clients.call("s3", "head_object", Bucket=bucket, Key=key)
-        return _lower(answer["Metadata"])
+        return _lower(answer["Metadata"]), str(answer["ETag"])
 
-    async def replace_metadata(self, bucket: str, key: str, metadata: Mapping[str, str]) -> None:
-        """The store copies the object onto itself: its body does not come here."""
+    async def replace_metadata(self, bucket: str, key: str, metadata: Mapping[str, str], tag: str) -> None:
+        """The store copies the object onto itself, if it is still the one with this tag: its body does not come here."""
         source = {"Bucket": bucket, "Key": key}
         await self._clients.call(
             "s3",
@@ -165,6 +166,7 @@ class AwsBuckets:
             Bucket=bucket,
             Key=key,
             CopySource=source,
+            CopySourceIfMatch=tag,
             Metadata=dict(metadata),
             MetadataDirective="REPLACE",
         )

@@ -46,10 +46,10 @@ async def rewrap_bucket(
     done = Rewrapped()
     for key in await buckets.keys(bucket, prefix):
         try:
-            metadata = await buckets.head(bucket, key)
+            metadata, tag = await buckets.head(bucket, key)
             changed = await _changed(metadata, newest, keys)
             if changed is not None:
-                await buckets.replace_metadata(bucket, key, changed)
+                await buckets.replace_metadata(bucket, key, changed, tag)
             _count(done, changed, metadata)
         except GatepostError as error:
             done.fail(f"s3://{bucket}/{key}: {error}")

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from actions.envelope_encryption import NONCE, is_sealed
 from actions.object_key import SIDECAR
 from actions.ses_payload import compact_json
 from mail.errors import Malformed
@@ -22,15 +23,13 @@ _MOST_METADATA_OCTETS = 1 << 16
 
 def read_file_object(path: Path) -> tuple[bytes, dict[str, str]]:
     """The body and the metadata; {} where there is none. Raises OSError and `Malformed`."""
-    content = _read(path)
-    line, body = _parted(content)
-    return body, _read_sidecar(path) or (_decoded(line, path) if line else {})
+    line, body = _parted(_read(path))
+    return body, _metadata(line, path)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata alone: of the file no more is read than its beginning."""
-    line, _ = _parted(_read(path, _MOST_METADATA_OCTETS))
-    return _read_sidecar(path) or (_decoded(line, path) if line else {})
+    return _metadata(_parted(_read(path, _MOST_METADATA_OCTETS))[0], path)
 
 
 def write_sidecar(path: Path, metadata: dict[str, str]) -> None:
@@ -61,6 +60,15 @@ def objects_below(directory: Path) -> Iterator[Path]:
             path = Path(place) / name
             if not name.endswith(SIDECAR) and not name.startswith(".") and stat.S_ISREG(path.lstat().st_mode):
                 yield path
+
+
+def _metadata(line: bytes, path: Path) -> dict[str, str]:
+    """What holds for this body: a rotation may have left a sidecar of another one, by its nonce, that was replaced meanwhile."""
+    beside = _read_sidecar(path)
+    if not line:
+        return {} if is_sealed(beside) else beside
+    within = _decoded(line, path)
+    return beside if is_sealed(beside) and beside.get(NONCE) == within.get(NONCE) else within
 
 
 def _parted(content: bytes) -> tuple[bytes, bytes]:

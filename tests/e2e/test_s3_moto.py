@@ -221,6 +221,21 @@ rule_sets:
     assert "Contents" not in s3.list_objects_v2(Bucket="mail", Prefix="off")
 
 
+async def test_metadata_is_replaced_only_on_the_body_that_it_belongs_to(storage: Storage, client: Any) -> None:
+    s3 = client("s3")
+    s3.put_object(Bucket="mail", Key="raced", Body=b"body", Metadata={"a": "1"})
+    metadata, tag = await storage.buckets.head("mail", "raced")
+    assert metadata == {"a": "1"}
+    sent: list[dict[str, Any]] = []
+    # moto does not look at the condition, so what is proved is that S3 gets it.
+    events = storage.clients._client("s3", "").meta.events
+    events.register("provide-client-params.s3.CopyObject", lambda params, **_: sent.append(params))
+    await storage.buckets.replace_metadata("mail", "raced", {"a": "2"}, tag)
+    assert [each["CopySourceIfMatch"] for each in sent] == [tag]
+    found = s3.get_object(Bucket="mail", Key="raced")
+    assert (found["Body"].read(), found["Metadata"]) == (b"body", {"a": "2"})
+
+
 # Run by the interpreter of `make interop`: the client pins an older cryptography than ours.
 OFFICIAL = """
 import sys, boto3

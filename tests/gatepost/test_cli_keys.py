@@ -133,6 +133,16 @@ def _other_key(data):
     return "alias/other"
 
 
+def test_a_sidecar_of_another_body_does_not_hide_the_files_own_metadata(data):
+    path = stored(data, "one")
+    run(keys.command, data, "rotate", "mail", str(data / "mail"))
+    assert path.with_name("one.metadata.json").exists()
+    stored(data, "one")  # written anew while the rotation was under way
+    assert run(decrypt.command, data, str(path)).stdout_bytes == PLAIN
+    path.write_bytes(PLAIN)
+    assert "not encrypted" in str(run(decrypt.command, data, str(path), code=None))
+
+
 def test_rotation_says_what_it_could_not_do_and_goes_on(data):
     broken, good = stored(data, "a"), stored(data, "b")
     metadata = read_metadata(broken)

@@ -64,6 +64,19 @@ def test_ses_rules_run_on_local_targets():
     ]
 
 
+def test_an_object_stays_encrypted_wherever_its_bucket_is_mapped_to():
+    text = (
+        "rule_sets: {a: [{name: x, actions: [s3: {bucket_name: b, kms_key_arn: alias/mail, object_key_prefix: in}]}]}"
+    )
+    book = mapped(load_text(text.encode(), "r.yaml", Path()).book, {"arn:aws:s3:::b": "disk:mail"})
+    (spec,) = book.rule_set.rules[0].actions
+    assert (spec.type, spec.parameters["kms_key_arn"], spec.parameters["object_key_prefix"]) == (
+        "disk",
+        "alias/mail",
+        "in",
+    )
+
+
 def test_a_target_of_no_known_form_is_refused():
     book = load_book(ROOT / "samples/ses/rules.json").book
     bucket = next(spec for rule in book.rule_set.rules for spec in rule.actions if spec.type == "s3").parameters[

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rules.load import load_book, load_text
+from rules.object_keys import parse_template
 
 CASE = Path(__file__).parents[1] / "cases" / "rules_good" / "ses-describe.json"
 
@@ -106,3 +107,14 @@ def test_what_is_not_json_is_one_finding(wrong):
 def test_json_nested_without_end_is_refused():
     loaded = load_text(b'{"Rules": ' + b"[" * 100_000, "rules.json", Path("/nowhere"))
     assert [finding.code for finding in loaded.findings] == ["syntax"]
+
+
+def test_braces_in_a_prefix_of_ses_are_no_template():
+    action = {"S3Action": {"BucketName": "b", "ObjectKeyPrefix": "{date}/in"}}
+    book = load({"Rules": [{"Name": "a", "Enabled": True, "Actions": [action]}]}).book
+    assert parse_template(book.rule_set.rules[0].actions[0].parameters["object_key_prefix"]) == (
+        "{",
+        "date",
+        "}",
+        "/in",
+    )
