@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make samples/messages and samples/dns again.")
     parser.add_argument("--into", type=Path, default=ROOT / "samples", help="directory that gets messages/ and dns/")
     into = parser.parse_args().into
-    print(f"{make(into)} messages in {into / 'messages'}")  # noqa: T201 - a command's one line of output
+    print(f"{make(into)} messages in {into / 'messages'}")
 
 
 if __name__ == "__main__":

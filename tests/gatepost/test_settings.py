@@ -48,7 +48,9 @@ def test_every_error_of_a_file_is_told_at_once(tmp_path):
 def test_trusted_sealers_are_domains_or_what_is_below_one(tmp_path):
     settings = load(tmp_path, "arc: {trusted_sealers: [Lists.Example, .hub.example, bücher.example]}\n").settings
     assert settings.arc_trusted_sealers == ("lists.example", ".hub.example", "xn--bcher-kva.example")
-    assert load(tmp_path, "", {"GATEPOST_ARC__TRUSTED_SEALERS": "a.example, .b.example"}).settings.arc_trusted_sealers == (
+    assert load(
+        tmp_path, "", {"GATEPOST_ARC__TRUSTED_SEALERS": "a.example, .b.example"}
+    ).settings.arc_trusted_sealers == (
         "a.example",
         ".b.example",
     )

@@ -227,7 +227,10 @@ def test_rules_use_the_actions_that_exist_and_say_how_to_try_them(rules: Path) -
         assert set(names) <= ACTIONS
         assert "stop" not in names[:-1], "SES refuses a stop that is not last"
         assert all(
-            not action["path"].startswith(("/", ".")) for step in rule["actions"] for action in [step.get("disk")] if action
+            not action["path"].startswith(("/", "."))
+            for step in rule["actions"]
+            for action in [step.get("disk")]
+            if action
         )
 
 
