@@ -56,7 +56,7 @@ WAYS: dict[str, dict[str, Any]] = {
 class Receiver:
     """An HTTP port that takes everything at once."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> HttpReply:  # noqa: ARG002
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_seconds: float) -> HttpReply:
         return HttpReply(status=200)
 
 

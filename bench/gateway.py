@@ -2,8 +2,8 @@
 
     python -m bench.gateway [--messages 2000] [--connections 10] [--each 20] [--octets 4000] [--rounds 3]
 
-accept: one rule, disk, durable before 250. verified: the client's address comes in a PROXY line, so that SPF has something to say; the
-gateway judges SPF, DKIM (RSA-2048) and DMARC in both. The servers take turns. CPU is user and system time of the server's process
+accept: one rule, disk, durable before 250. verified: the client's address comes in a PROXY line, so that SPF has something to say;
+the gateway judges SPF, DKIM and DMARC in both. The servers take turns. CPU is user and system time of the server's process
 until it is quiet.
 Everything is on loopback, bounded in count and ends by itself.
 """
