@@ -5,8 +5,9 @@ Recovery is the same loop as live work: outcomes recorded before a crash are wal
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from actions.ledger import APART, of_evaluation, outcome_as_walked
+from actions.ledger import APART, RELEASED_AS, of_evaluation, outcome_as_walked
 from mail.errors import Misuse
 from mail.outcome import Result
 from mail.receipt import Receipt, decode_receipt
@@ -68,10 +69,12 @@ async def find(spool: Spool, job: Job) -> Found:
 async def load(spool: Spool, books: Books, job: Job, found: Found) -> Loaded:
     message, receipt = found.message, found.receipt
     raw = await spool.body(job.message_id)
-    rows = of_evaluation(await spool.ledger(job.message_id), job.evaluation)
+    ledger = await spool.ledger(job.message_id)
+    rows = of_evaluation(ledger, job.evaluation)
     # Only the newest evaluation's book stands in the message; the first one's is the one that the receipt was pinned to.
-    book = books(message.rule_book if job.evaluation == message.evaluation else receipt.rule_set)
-    start = Evaluation.start(book, receipt, evaluation=job.evaluation)
+    is_newest = origin(ledger, job.evaluation) == origin(ledger, message.evaluation)
+    book = books(message.rule_book if is_newest else receipt.rule_set)
+    start = begun(ledger, job.evaluation, partial(Evaluation.start, book, receipt))
     return Loaded(
         state=message.state,
         receipt=receipt,
@@ -80,6 +83,26 @@ async def load(spool: Spool, books: Books, job: Job, found: Found) -> Loaded:
         evaluation=walked(start, rows, redriven=job.kind is JobKind.WALK),
         rows=tuple(rows),
     )
+
+
+def origin(ledger: Sequence[LedgerRow], evaluation: int) -> int:
+    """The evaluation under whose rule book this one walks: its own number, or that of the one that a release goes on with."""
+    held = _released(ledger, evaluation)
+    return evaluation if held is None else origin(ledger, held.evaluation)
+
+
+def begun(ledger: Sequence[LedgerRow], evaluation: int, start: Callable[..., Evaluation]) -> Evaluation:
+    """The evaluation before its first step: a walk from the beginning, or, after a release, from behind the rule that held."""
+    held = _released(ledger, evaluation)
+    if held is None:
+        return start(evaluation=evaluation)
+    before = [row for row in of_evaluation(ledger, held.evaluation) if row.position <= held.position]
+    return walked(begun(ledger, held.evaluation, start), before, redriven=False).released(evaluation)
+
+
+def _released(ledger: Sequence[LedgerRow], evaluation: int) -> LedgerRow | None:
+    number = str(evaluation)
+    return next((row for row in ledger if row.data.get(RELEASED_AS) == number), None)
 
 
 def walked(evaluation: Evaluation, rows: Sequence[LedgerRow], *, redriven: bool) -> Evaluation:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
+from actions.hold import ended
 from actions.ledger import of_evaluation
 from actions.loading import Loaded
 from actions.message_state import state_after
@@ -51,16 +52,27 @@ class Recorder:
         async with self._locks.setdefault(job.message_id, asyncio.Lock()):
             await self.record(replace(unit, state=await self._state(job, loaded, evaluation, unit)))
 
+    async def end_hold(self, job: Job) -> None:
+        """Its time is over (`actions.hold`)."""
+        async with self._locks.setdefault(job.message_id, asyncio.Lock()):
+            await self.record(await ended(self._spool, job, "expired"))
+
     async def _state(self, job: Job, loaded: Loaded, evaluation: Evaluation, unit: Recorded) -> MessageState | None:
         results = {(trace.step.position, ""): trace.outcome.result for trace in evaluation.steps}
         apart = Result.RETRYING in results.values() or any(notifies(trace.step) for trace in evaluation.steps)
         others: list[Job] = []
         # A walk none of whose steps went on apart has nothing beside it, which spares it two reads.
-        if job.kind is JobKind.STEP or apart:
+        if job.kind is JobKind.STEP or apart or job.evaluation or _holds(evaluation):
             rows = of_evaluation(await self._spool.ledger(job.message_id), job.evaluation)
             results |= {(row.position, row.recipient): row.result for row in rows}
             jobs = await self._spool.jobs(JobQuery(message_id=job.message_id))
             others = [other for other in jobs if other.id != job.id]
         results |= {(row.position, row.recipient): row.result for row in unit.ledger}
-        was = loaded.state
-        return state_after(results.values(), handled=evaluation.handled, others=others, was=was)
+        is_held = any(new.kind is JobKind.HOLD for new in unit.new_jobs)
+        return state_after(
+            results.values(), handled=evaluation.handled, others=others, was=loaded.state, is_held=is_held
+        )
+
+
+def _holds(evaluation: Evaluation) -> bool:
+    return any(trace.step.spec.type == "quarantine" for trace in evaluation.steps)

@@ -213,6 +213,9 @@ class Runner:
             if fresh is not None:
                 await self._drive_on(job, fresh.loaded())
                 return
+            if job.kind is JobKind.HOLD:
+                await self._recorder.end_hold(job)
+                return
             found = await find(self._spool, job)
             async with self._octets.hold(found.receipt.size):
                 await self._drive_on(job, await load(self._spool, self._books, job, found))

@@ -52,14 +52,22 @@ def _function(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told: 
     }
 
 
+def _organization(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:  # noqa: ARG001
+    """What delivers here stands for SES's delivery to an organization; `arns` says for which (SES: WorkMail action)."""
+    return {"organizationArn": str(parameters.get("organization_arn", ""))}
+
+
 # SES's type of each action that tells a topic, and the rest of its action object.
 TELLING: dict[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, str]], Told]]] = {
     "bounce": ("Bounce", _bounce),
+    "deliver": ("WorkMail", _organization),
     "disk": ("S3", _object("path")),
+    "forward": ("WorkMail", _organization),
     "lambda": ("Lambda", _function),
+    "quarantine": ("Quarantine", lambda parameters, facts: {"reason": str(parameters["reason"])}),  # noqa: ARG005
     "s3": ("S3", _object("bucket_name")),
     "stop": ("Stop", lambda parameters, facts: {}),  # noqa: ARG005
-    "workmail": ("WorkMail", lambda parameters, facts: {"organizationArn": str(parameters["organization_arn"])}),  # noqa: ARG005
+    "workmail": ("WorkMail", _organization),
 }
 
 

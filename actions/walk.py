@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from actions.drive import Drive, expiry, given_up
+from actions.hold import hold
 from actions.ledger import APART, EXPIRES_AT, row_for
 from actions.loading import Loaded
 from actions.notices import notices
@@ -92,6 +93,7 @@ class Walk:
             # Due and expired: its first lease puts it among the dead, where it is listed and can be redriven.
             now = self._drive.clock()
             jobs = (self._own_job(step, outcome, attempt, not_before=now, expires_at=now),)
+        jobs += hold(step, outcome)
         end = JobChange(id=self._job.id, state=JobState.DEAD, last=outcome.detail) if stops else None
         told = notices(self._drive, step, outcome)
         await self._advance(step, outcome, (self._row(step, outcome, attempt), *told.rows), jobs + told.jobs, end)

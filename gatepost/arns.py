@@ -18,6 +18,7 @@ from rules.schema_delivery import DELIVER_TO, is_host
 _FOREIGN = frozenset({"workmail", "connect"})
 _OF_OBJECTS = ("object_key_prefix", "kms_key_arn", "metadata")
 _KEPT = ("retry_for", "on_failure", "topic_arn", *_OF_OBJECTS)
+_ORGANIZATION = "organization_arn"  # what a topic is told
 
 
 def mapped(book: RuleBook, arns: Mapping[str, str]) -> RuleBook:
@@ -89,6 +90,7 @@ def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
         return ActionSpec(type="webhook", parameters={**common, "url": target, "format": "ses"})
     if scheme in (*DELIVER_TO, "forward") and rest:
         common = {name: value for name, value in kept.items() if name not in _OF_OBJECTS}
+        common |= {name: value for name, value in spec.parameters.items() if name == _ORGANIZATION}
         return _onward(scheme, rest, common)
     expected = "python:MODULE:FUNCTION, disk:DIRECTORY, an http(s) URL, or lmtp:, smtp:, maildir: or forward: and a place"
     raise Malformed(f"arns: {target} is no target; expected {expected}")

@@ -7,18 +7,19 @@ itself when no server runs and it has taken the shards' locks. A request is `Req
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from actions.hold import ended, released
 from mail.errors import Malformed
 from mail.ids import is_message_id, shard_of
 from spool.control import NoServer, ask
 from spool.database import open_spool
-from spool.ports import Job, JobQuery, JobState, NotFound, Spool
+from spool.ports import Job, JobKind, JobQuery, JobState, NotFound, Spool
 from spool.reader import open_reader
 from spool.rule_sets import open_rule_books
 
@@ -28,7 +29,7 @@ IDS_AT_ONCE = 1000  # so that a request stays far below the longest line the soc
 
 NO_JOB = "is no job (it may have ended)"
 
-Operation = Literal["retry", "release", "park", "cancel", "re_evaluate"]
+Operation = Literal["retry", "release", "park", "cancel", "re_evaluate", "release_held", "delete_held"]
 
 TAKES: dict[str, frozenset[JobState]] = {
     "retry": frozenset({JobState.DEAD, JobState.READY}),
@@ -52,13 +53,26 @@ _INSTEAD = {
 }
 
 
+def takes(operation: str, job: Job) -> bool:
+    """Whether an operation is for this job; a hold is none of work, and has commands of its own."""
+    return job.state in TAKES[operation] and job.kind is not JobKind.HOLD
+
+
+def _why_not(job: Job) -> str:
+    return "is a hold: see gatepost quarantine" if job.kind is JobKind.HOLD else _INSTEAD[job.state]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`jobs` are changed; with `re_evaluate`, `messages` are walked anew under the active rule book instead."""
+    """`jobs` are changed; with `re_evaluate`, `messages` are walked anew under the active rule book instead.
+
+    `release_held` and `delete_held` end the holds of `messages`, of one `rule` or of all.
+    """
 
     operation: Operation
     jobs: tuple[int, ...] = ()
     messages: tuple[str, ...] = ()
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +106,8 @@ async def apply(
         raise Malformed(f"not a request: {error}") from error
     if asked.operation == "re_evaluate":
         answer = await _re_evaluate(spools, asked.messages, now, active())
+    elif asked.operation in ("release_held", "delete_held"):
+        answer = await _end_holds(spools, asked, now)
     else:
         answer = await _change(spools.values(), asked, now)
     built: dict[str, Any] = msgspec.to_builtins(answer)
@@ -106,11 +122,29 @@ async def _change(spools: Iterable[Spool], asked: Request, now: datetime) -> Ans
         found = await spool.jobs(JobQuery(ids=asked.jobs, limit=len(asked.jobs))) if asked.jobs else []
         for job in found:
             missing.pop(job.id, None)
-        fit = [job.id for job in found if job.state in TAKES[asked.operation]]
-        skipped += [Skipped(id=job.id, why=_INSTEAD[job.state]) for job in found if job.id not in fit]
+        fit = [job.id for job in found if takes(asked.operation, job)]
+        skipped += [Skipped(id=job.id, why=_why_not(job)) for job in found if job.id not in fit]
         if fit:
             changed += await spool.change_jobs(fit, _BECOMES[asked.operation], now)
     skipped += [Skipped(id=job_id, why=NO_JOB) for job_id in missing]
+    return Answer(changed=changed, skipped=tuple(skipped))
+
+
+async def _end_holds(spools: Mapping[int, Spool], asked: Request, now: datetime) -> Answer:
+    """Each hold is a unit of its own; the messages are the ones that changed."""
+    changed = 0
+    skipped: list[Skipped] = []
+    for message_id in dict.fromkeys(asked.messages):
+        spool = spools.get(shard_of(message_id)) if is_message_id(message_id) else None
+        found = [] if spool is None else await spool.jobs(JobQuery(message_id=message_id, rule=asked.rule))
+        holds = [job for job in found if job.kind is JobKind.HOLD and job.state is JobState.READY]
+        for job in holds:
+            assert spool is not None
+            unit = released(spool, job, now) if asked.operation == "release_held" else ended(spool, job, "deleted")
+            await spool.record(await unit)
+        changed += bool(holds)
+        if not holds:
+            skipped.append(Skipped(id=message_id, why="is not held (any more)"))
     return Answer(changed=changed, skipped=tuple(skipped))
 
 
@@ -173,7 +207,7 @@ async def request_change(data: Path, request: Request, now: datetime) -> Answer:
 def _parts(request: Request) -> Iterable[Request]:
     for start in range(0, max(len(request.jobs), len(request.messages)), IDS_AT_ONCE):
         some = slice(start, start + IDS_AT_ONCE)
-        yield Request(operation=request.operation, jobs=request.jobs[some], messages=request.messages[some])
+        yield replace(request, jobs=request.jobs[some], messages=request.messages[some])
 
 
 async def _apply_here(data: Path, request: dict[str, Any], now: datetime) -> dict[str, Any]:

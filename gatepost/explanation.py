@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from actions.ledger import of_evaluation
-from actions.loading import walked
+from actions.loading import begun, walked
 from actions.protocol import Prepend
 from mail.envelope import Envelope
 from mail.headers import parse_header
@@ -58,7 +59,7 @@ def stored_story(
 ) -> dict[str, Any]:
     """The story of a message in the spool: what the ledger says became of its steps, not what was assumed of them."""
     recorded = of_evaluation(rows, evaluation)
-    start = Evaluation.start(book, receipt, evaluation=evaluation)
+    start = begun(rows, evaluation, partial(Evaluation.start, book, receipt))
     # Refused with nothing else to do: it never had a job, so its ledger is not behind, it stays empty.
     over = not recorded and reply["code"] >= 400 and not disposition(book, receipt).runs_on
     reached = _answered(start) if over else walked(start, recorded, redriven=False)

@@ -98,6 +98,31 @@ class Evaluation:
         )
         return moved._after(step, outcome)._settled()
 
+    def released(self, evaluation: int) -> "Evaluation":
+        """A walk of its own for the recipients of the last step, from behind its rule, over the facts as they were then."""
+        step = self.steps[-1].step
+        position = next(rule.position for rule in self.compiled.rules if rule.rule.name == step.rule)
+        wanted = {
+            number: tuple(mailbox for mailbox in mailboxes if mailbox in step.recipients)
+            for number, mailboxes in self.wanted.items()
+            if number > position
+        }
+        wanted = {number: mailboxes for number, mailboxes in wanted.items() if mailboxes}
+        return replace(
+            self,
+            evaluation=evaluation,
+            wanted=wanted,
+            candidates=tuple(wanted),
+            cursor=0,
+            action=0,
+            taken=(),
+            gone=frozenset(),
+            ended_by="",
+            decided=(),
+            steps=(),
+            step=None,
+        )._settled()
+
     def _after(self, step: Step, outcome: Outcome) -> "Evaluation":
         """What a step that holds changes: the recipients, the facts, or the rest of the walk."""
         spec = step.spec

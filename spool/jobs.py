@@ -85,24 +85,28 @@ def claim(connection: sqlite3.Connection, now: datetime, limit: int, without: fr
 
 
 def change(connection: sqlite3.Connection, what: JobChange) -> int:
-    """Put a leased job back or remove it; returns by how many the jobs that never failed grew. `NotFound`: it is not leased."""
+    """Put a job back or remove it; returns by how many the jobs that never failed grew. `NotFound`: it is not what it was."""
+    lost = connection.execute(
+        "SELECT count(*) FROM job WHERE id = ? AND state = 'ready' AND last = '' AND ? = 'ready'", (what.id, what.was.value)
+    ).fetchone()[0]
     if what.state is None:
-        found = connection.execute("DELETE FROM job WHERE id = ? AND state = 'leased'", (what.id,)).rowcount
+        found = connection.execute("DELETE FROM job WHERE id = ? AND state = ?", (what.id, what.was.value)).rowcount
         waiting = 0
     else:
         found = connection.execute(
-            "UPDATE job SET state = ?, last = ?, not_before = ifnull(?, not_before) WHERE id = ? AND state = 'leased'",
+            "UPDATE job SET state = ?, last = ?, not_before = ifnull(?, not_before) WHERE id = ? AND state = ?",
             (
                 what.state.value,
                 storable(what.last),
                 None if what.not_before is None else micros(what.not_before),
                 what.id,
+                what.was.value,
             ),
         ).rowcount
         waiting = int(what.state is JobState.READY and not what.last)
     if not found:
-        raise NotFound(f"no leased job {what.id}")
-    return waiting
+        raise NotFound(f"no {what.was.value} job {what.id}")
+    return waiting - int(lost)
 
 
 def release(connection: sqlite3.Connection, ids: Sequence[int]) -> Change[None]:
@@ -192,15 +196,18 @@ def change_many(
 
 def state_after(left: Iterable[Job]) -> MessageState:
     """A message's state when an operator has changed its jobs: the gravest of what is left, done if nothing is."""
-    found = {(job.kind, job.state) for job in left}
-    states = {state for _, state in found}
+    jobs = list(left)
+    found = {(job.kind, job.state) for job in jobs}
+    states = {state for kind, state in found if kind is not JobKind.HOLD}
     if JobState.PARKED in states:
         return MessageState.PARKED
     if {(JobKind.WALK, JobState.READY), (JobKind.WALK, JobState.LEASED)} & found:
         return MessageState.ACTIVE
     if JobState.DEAD in states:
         return MessageState.DEAD
-    return MessageState.RETRYING if states else MessageState.DONE
+    if states:
+        return MessageState.RETRYING
+    return MessageState.QUARANTINED if jobs else MessageState.DONE
 
 
 def _job(row: _Row) -> Job:

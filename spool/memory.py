@@ -92,8 +92,8 @@ class MemorySpool:
         held = self._message(unit.message_id)
         if unit.job is not None:
             job = self._jobs.get(unit.job.id)
-            if job is None or job.state is not JobState.LEASED:
-                raise NotFound(f"no leased job {unit.job.id}")
+            if job is None or job.state is not unit.job.was:
+                raise NotFound(f"no {unit.job.was.value} job {unit.job.id}")
             if unit.job.state is None:
                 del self._jobs[job.id]
             else:
@@ -103,6 +103,8 @@ class MemorySpool:
             held.ledger[row.evaluation, row.rule, row.index, row.recipient] = replace(row, data=dict(row.data))
         for new in unit.new_jobs:
             self._queue(new, leased=False)
+        if unit.evaluation is not None:
+            self._set(held, evaluation=unit.evaluation)
         if unit.state is not None:
             self._set(held, state=unit.state)
 

@@ -61,10 +61,13 @@ def record(connection: sqlite3.Connection, unit: Recorded, ids: jobs.JobIds) -> 
     ready = leased = 0
     if unit.job is not None:
         ready += jobs.change(connection, unit.job)
-        leased -= unit.job.state is not JobState.LEASED  # a lease whose next attempt is put down stays one
+        # A lease whose next attempt is put down stays one.
+        leased -= unit.job.was is JobState.LEASED and unit.job.state is not JobState.LEASED
     for new in unit.new_jobs:
         jobs.insert(connection, ids.take(), new, leased=False)
         ready += not new.last
+    if unit.evaluation is not None:
+        connection.execute("UPDATE history SET evaluation = ? WHERE id = ?", (unit.evaluation, unit.message_id))
     if unit.state is not None:
         found = connection.execute(
             "UPDATE history SET state = ? WHERE id = ?", (unit.state.value, unit.message_id)

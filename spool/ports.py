@@ -33,6 +33,7 @@ class Locked(Temporary):
 class JobKind(StrEnum):
     WALK = "walk"  # the message's walk through its rule set: one per evaluation
     STEP = "step"  # one step that retries on its own
+    HOLD = "hold"  # a quarantine: due when it ends by itself; until then nothing of its message is deleted
 
 
 class JobState(StrEnum):
@@ -52,6 +53,7 @@ class MessageState(StrEnum):
     UNHANDLED = "unhandled"  # nothing was stored, delivered, bounced or dropped on purpose
     SUPPRESSED = "suppressed"  # its only effect would have been a bounce that nobody may receive
     PARKED = "parked"
+    QUARANTINED = "quarantined"  # held for some of its recipients; the job of the hold keeps it
     REJECTED = "rejected"  # refused after DATA with a 5xx; its other steps run all the same
 
 
@@ -171,23 +173,25 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobChange:
-    """What becomes of a leased job: removed when `state` is None, else put back with these values."""
+    """What becomes of a job that is `was`: removed when `state` is None, else put back with these values."""
 
     id: int
     state: JobState | None = None
     not_before: datetime | None = None
     last: str = ""
+    was: JobState = JobState.LEASED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One outcome with everything that follows from it, as one unit."""
+    """One outcome with everything that follows from it, as one unit. `evaluation` becomes the message's newest one."""
 
     message_id: str
     ledger: tuple[LedgerRow, ...] = ()
     job: JobChange | None = None
     new_jobs: tuple[NewJob, ...] = ()
     state: MessageState | None = None
+    evaluation: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +301,7 @@ class Spool(Protocol):
         """When the earliest ready job falls due; None if there is none."""
 
     async def record(self, unit: Recorded) -> None:
-        """Keep an outcome. `NotFound`: no such message, or the job to change is not leased; nothing of the unit was kept then."""
+        """Keep an outcome. `NotFound`: no such message, or the job to change is not what it `was`; nothing of the unit was kept then."""
 
     async def message(self, message_id: str) -> StoredMessage: ...
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "rules": "List the versions of the rules, activate one, or go back to the one before.",
     "keys": "Make, list, rotate, export and shred the keys under which messages are stored encrypted.",
     "decrypt": "Write the plain message of an encrypted object, from a file, a bucket or by its id.",
+    "quarantine": "List, show, release or delete messages that rules hold.",
     "queue": "List, retry, cancel, park or release the jobs that are still to be done.",
     "train": "Teach the built-in spam engine from directories of labelled mail.",
     "score": "Say how often a spam engine agrees with labelled mail: precision, recall and a curve.",

@@ -18,7 +18,7 @@ from gatepost.cli.exits import FAILED, FINDINGS, OK, USAGE
 from gatepost.cli.layout import faint, plural, table, visible, word
 from gatepost.cli.lookup import message_id_of, reader_of, state_directory, transactions
 from gatepost.cli.record import DIGITS_OF_DIGEST, job_lines, job_object, read_record, render_record, step_name
-from gatepost.control import NO_JOB, TAKES, Answer, Operation, Request, Skipped, active_rule_book, request_change
+from gatepost.control import NO_JOB, Answer, Operation, Request, Skipped, active_rule_book, request_change, takes
 from mail.errors import GatepostError
 from spool.ports import Job, JobQuery, JobState
 from spool.reader import SpoolReader
@@ -175,7 +175,7 @@ def _change(
         raise fail(f"say what to {operation}: ids, filters, or --all", USAGE)
     directory = state_directory(config, data)
     reader = reader_of(config, data)
-    selection = asyncio.run(select(reader, ids, takes=None if ids else TAKES[operation], **filters))
+    selection = asyncio.run(select(reader, ids, operation=None if ids else operation, **filters))
     anew = rules == "active"
     if selection.is_bulk:
         if not selection.jobs:
@@ -255,11 +255,11 @@ async def select(
     *,
     message: str | None = None,
     state: str | None = None,
-    takes: frozenset[JobState] | None = None,
+    operation: str | None = None,
     limit: int = EVERY,
     **texts: Any,
 ) -> Selection:
-    """The jobs that ids and filters name together; of those that filters alone name, the ones in a state of `takes`."""
+    """The jobs that ids and filters name together; of those that filters alone name, the ones that `operation` is for."""
     numbers = [int(each) for each in ids if _JOB.match(each)]
     named = [each for each in ids if not _JOB.match(each)]
     messages = [await message_id_of(reader, each) for each in named]
@@ -276,7 +276,7 @@ async def select(
         if query.message_id in (None, each):
             found |= {job.id: job for job in await reader.jobs(replace(query, message_id=each))}
     if not numbers and not messages:
-        found = {job.id: job for job in await reader.jobs(query) if takes is None or job.state in takes}
+        found = {job.id: job for job in await reader.jobs(query) if operation is None or takes(operation, job)}
     return Selection(
         jobs=list(found.values()),
         messages=tuple(messages),

@@ -15,7 +15,7 @@ from gatepost.cli.layout import span_text, table, visible, word
 from gatepost.cli.lookup import Span, reader_of
 from mail.ids import is_message_id
 from spool.history import STEP_OUTCOMES
-from spool.ports import JobQuery, JobState, LedgerRow, MessageState, NotFound
+from spool.ports import JobKind, JobQuery, JobState, LedgerRow, MessageState, NotFound
 from spool.reader import SpoolReader
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.1  # seconds between two looks
@@ -101,7 +101,8 @@ async def look(reader: SpoolReader, message_id: str, goal: str) -> Seen:
         return Seen(id=message_id, state=message.state.value, detail="stored", ended=True, good=True)
     if message.state in UNDER_WAY:
         return Seen(id=message_id, state=message.state.value, detail=_brief(ledger))
-    jobs = await reader.jobs(JobQuery(message_id=message_id))
+    # A hold is no work: somebody decides, some day.
+    jobs = [job for job in await reader.jobs(JobQuery(message_id=message_id)) if job.kind is not JobKind.HOLD]
     # A dead step does not stop the others: what is ready or leased still moves by itself.
     ended = not any(job.state in (JobState.READY, JobState.LEASED) for job in jobs)
     good = ended and not jobs and goal == "done" and message.state not in FAILURES

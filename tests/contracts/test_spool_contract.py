@@ -255,6 +255,29 @@ class TestRecord:
         await spool.record(Recorded(message_id=identity(1), ledger=tuple(rows)))
         assert await spool.ledger(identity(1)) == [rows[1], rows[2], rows[0], rows[3]]
 
+    async def test_a_job_that_waits_is_changed_where_that_is_said_and_the_evaluation_goes_up_with_it(self, spool):
+        job = await spool.accept(accepted())
+        await finish(spool, job, MessageState.QUARANTINED, new_jobs=(step_job(kind=JobKind.HOLD, last="held"),))
+        (hold,) = await spool.jobs(JobQuery())
+        assert spool.load().ready_jobs == 0
+        unit = Recorded(message_id=job.message_id, job=JobChange(id=hold.id, was=JobState.READY), evaluation=1)
+        await spool.record(unit)
+        assert await spool.jobs(JobQuery()) == []
+        message = await spool.message(job.message_id)
+        assert (message.state, message.evaluation) == (MessageState.QUARANTINED, 1)
+        with pytest.raises(NotFound):
+            await spool.record(unit)
+
+    async def test_a_hold_keeps_its_message_until_it_is_gone(self, spool):
+        job = await spool.accept(accepted())
+        hold = step_job(kind=JobKind.HOLD, last="held", not_before=NOON + 400 * DAY)
+        await finish(spool, job, MessageState.QUARANTINED, new_jobs=(hold,))
+        await spool.sweep(NOON + 300 * DAY, Retention())
+        assert await spool.body(job.message_id) == RAW
+        (held,) = await spool.claim(NOON + 400 * DAY, 1)
+        await spool.record(Recorded(message_id=job.message_id, job=JobChange(id=held.id), state=MessageState.DONE))
+        assert (await spool.sweep(NOON + 400 * DAY, Retention())).messages == 1
+
     async def test_a_job_that_is_not_leased_cannot_be_changed_and_nothing_else_is_kept(self, spool):
         job = await spool.accept(accepted())
         await finish(spool, job)
