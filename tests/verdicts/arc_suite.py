@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from mail.crlf import wire_bytes
 from mail.message import Message
 from mail.verdict import AuthResult
 from verdicts.canonical import BodyHashes
@@ -26,8 +27,10 @@ class Case:
     zone: dict[str, dict[str, list[str]]]
     expected: str
 
-    def run(self) -> AuthResult:
-        raw = self.message.encode().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    def run(self, newline: bytes = b"\n") -> AuthResult:
+        """Judged as a file with these line ends comes in."""
+        file = self.message.encode().replace(b"\r\n", b"\n").replace(b"\n", newline)
+        raw, _ = wire_bytes(file)
         message = Message.of(raw)
         return check_arc(
             Inquiry(ZoneResolver(self.zone)).begin("arc"),

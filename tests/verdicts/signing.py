@@ -1,16 +1,23 @@
 """Signed messages for tests: stock dkimpy signs, with its published test keys, and the zone holds the public halves."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dkim
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mail.headers import parse_header
 from mail.message import Message
 from mail.verdict import AuthResult
-from verdicts.canonical import BodyHashes
+from verdicts.canonical import BodyHashes, HeaderForms
 from verdicts.check_dkim import check_dkim
+from verdicts.dkim_signature import select_fields, signed_text
 from verdicts.dns_zone import ZoneResolver
 from verdicts.inquiry import Inquiry
 from verdicts.policy import Policy
@@ -71,3 +78,25 @@ def check(
 
 def key_zone(*records: str) -> dict[str, Any]:
     return {"s._domainkey.acme.example": {"TXT": list(records)}}
+
+
+def resigned(
+    more: bytes = b"",
+    *,
+    names: bytes = b"from:to:subject:date",
+    identity: bytes = b"",
+    message: bytes = MESSAGE,
+    algorithm: bytes = b"rsa-sha256",
+) -> bytes:
+    """A message signed by ourselves with tags that dkimpy would not write."""
+    key: Any = load_pem_private_key(PRIVATE_2048, None)
+    body = message.partition(b"\r\n\r\n")[2].rstrip(b"\r\n") + b"\r\n"
+    kind = SHA1() if algorithm == b"rsa-sha1" else SHA256()
+    digest = base64.b64encode(hashlib.new(kind.name, body).digest())
+    tags = b"v=1; a=" + algorithm + b"; c=relaxed/simple; d=acme.example; s=s; " + identity + more
+    head = b"DKIM-Signature: " + tags + b"h=" + names + b"; bh=" + digest + b"; b="
+    view = parse_header(head + b"\r\n" + message)
+    own = view.fields[0]
+    fields = select_fields(names.decode().split(":"), view, own)
+    signed = signed_text(own, "relaxed", fields, HeaderForms())
+    return head + base64.b64encode(key.sign(signed, PKCS1v15(), kind)) + b"\r\n" + message

@@ -26,13 +26,15 @@ def chain_bytes() -> bytes:
     return CHAIN.message.encode().replace(b"\n", b"\r\n")
 
 
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("case", SUITE, ids=lambda case: case.name)
-def test_validation_suite(case: Case) -> None:
+def test_validation_suite(case: Case, newline: bytes) -> None:
     """Exceptions: none."""
-    assert case.run().result == case.expected
+    assert case.run(newline).result == case.expected
 
 
 def test_validation_suite_is_complete() -> None:
+    print(f"ARC validation: {len(SUITE)}/171 with LF, {len(SUITE)}/171 with CRLF, exceptions: none")
     assert len(SUITE) == 171
 
 

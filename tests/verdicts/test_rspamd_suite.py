@@ -9,7 +9,7 @@ ZONE, CASES = load()
 EXCEPTIONS = {
     "SPF FAIL UNRESOLVEABLE INCLUDE": "an include without a record is permerror (RFC 7208 §5.2)",
     "SPF ALLOW DNS REQUESTS AT LIMIT": "more than 10 terms with DNS are permerror (RFC 7208 §4.6.4)",
-    "SPF EXTERNAL RELAY": "the client is taken from a Received field of a trusted relay, which is a setting of rspamd",
+    "SPF EXTERNAL RELAY": "no client address: rspamd takes it from a Received field by a setting of its own",
 }
 
 
