@@ -14,10 +14,6 @@ HELD = "quarantine"  # what became of a hold: held, released, expired or deleted
 HELD_UNTIL = "held_until"  # when it ends by itself
 RELEASED_AS = "released_as"  # the evaluation that goes on from behind the rule that held
 
-HELD = "quarantine"  # what became of a hold: held, released, expired or deleted
-HELD_UNTIL = "held_until"  # when it ends by itself
-RELEASED_AS = "released_as"  # the evaluation that goes on from behind the rule that held
-
 
 def row_for(
     step: Step, outcome: Outcome, *, at: datetime, attempts: int, notes: Mapping[str, str] | None = None

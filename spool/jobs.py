@@ -87,7 +87,8 @@ def claim(connection: sqlite3.Connection, now: datetime, limit: int, without: fr
 def change(connection: sqlite3.Connection, what: JobChange) -> int:
     """Put a job back or remove it; returns by how many the jobs that never failed grew. `NotFound`: it is not what it was."""
     lost = connection.execute(
-        "SELECT count(*) FROM job WHERE id = ? AND state = 'ready' AND last = '' AND ? = 'ready'", (what.id, what.was.value)
+        "SELECT count(*) FROM job WHERE id = ? AND state = 'ready' AND last = '' AND ? = 'ready'",
+        (what.id, what.was.value),
     ).fetchone()[0]
     if what.state is None:
         found = connection.execute("DELETE FROM job WHERE id = ? AND state = ?", (what.id, what.was.value)).rowcount
