@@ -23,6 +23,8 @@ pytest_plugins = ["pytester"]
 ENGINES = {
     "swaks": "swaks",
     "openssl": "openssl",
+    "dovecot": "dovecot",
+    "postfix": "postfix",
     "clamd": "clamd",
     "rspamd": "rspamd",
     "spamd": "spamd",

@@ -6,6 +6,8 @@ PATH=$PATH:/usr/sbin # where Debian keeps daemons, out of a user's path
 ENGINES='
 swaks:swaks
 openssl:openssl
+dovecot:dovecot-lmtpd
+postfix:postfix
 clamd:clamav-daemon
 rspamd:rspamd
 spamd:spamd
