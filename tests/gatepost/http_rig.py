@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from yarl import URL
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "actions"))
-
 from acting import Clock, House, added_fields, book_of
 from sns_world import Fixed
+from yarl import URL
 
 from actions.content_links import ContentLinks
 from actions.sns_envelope import Urls
