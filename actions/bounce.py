@@ -48,7 +48,7 @@ class Bounce:
             if why_not is not None:
                 return _suppressed(why_not)
         if self._relay is None:
-            raise Parked("no relay configured: set relay: to send bounce messages, then release this job")
+            raise Parked("no relay configured: set relay.host to send bounce messages, then release this job")
         status = await self._relay.send(None, reverse_path, self._notice(context, reverse_path))
         return _judge_status(status)
 

@@ -62,7 +62,7 @@ class Forward:
         if parameters.get("via"):
             return self._onward.smtp(*host_and_port(str(parameters["via"])))
         if self._onward.relay is None:
-            raise Parked("no relay configured: set relay: or give forward a via:, then release this job")
+            raise Parked("no relay configured: set relay.host or give forward a via, then release this job")
         return self._onward.relay
 
     def _targets(self, context: Context) -> tuple[tuple[Mailbox, ...], dict[str, DeliveryStatus]]:

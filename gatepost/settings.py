@@ -77,7 +77,7 @@ class Settings:
     )
     smtp_data_timeout: int = _setting("smtp.data_timeout", "duration", 180, "wait for the next octets of a message")
     smtp_received_limit: int = _setting(
-        "smtp.received_limit", "count", 100, "Received fields from which on a message loops"
+        "smtp.received_limit", "count", 100, "most Received fields of one message; with more it loops and is refused"
     )
     tls_certificate: Path | None = _setting(
         "tls.certificate", "path", None, "PEM chain; self-signed in `data` by default"
@@ -239,7 +239,9 @@ class Settings:
         "",
         "scheme and host in SigningCertURL, which validators pin; http.public_url by default",
     )
-    relay_host: str = _setting("relay.host", "text", "", "takes our bounce messages; without it they park")
+    relay_host: str = _setting(
+        "relay.host", "text", "", "takes bounce messages and forwarded mail; without it they park"
+    )
     relay_port: int = _setting("relay.port", "count", 25, "port of the relay")
     relay_tls: str = _setting(
         "relay.tls",
@@ -271,7 +273,10 @@ class Settings:
     )
     retention_headers: int = _setting("retention.headers", "duration", 7 * DAY, "how long header sections are kept")
     retention_full: int = _setting(
-        "retention.full", "duration0", DAY, "how long bodies are kept after their last step; 0s: not at all"
+        "retention.full",
+        "duration0",
+        DAY,
+        "how long bodies are kept, from the receipt on; 0s: no longer than their jobs",
     )
     retention_cap: int = _setting("retention.cap", "size", 10 * GIB, "octets of bodies that are kept at most")
 
