@@ -8,6 +8,7 @@ dead step becomes a dead job of its own.
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from actions.drive import Drive, expiry, given_up
@@ -15,9 +16,10 @@ from actions.hold import hold
 from actions.ledger import APART, EXPIRES_AT, row_for
 from actions.loading import Loaded
 from actions.notices import notices
+from actions.protocol import Parked
 from mail.outcome import Outcome, Result
 from rules.machine import Evaluation
-from rules.step import Step
+from rules.step import Step, is_answering
 from spool.ports import Job, JobChange, JobKind, JobState, LedgerRow, NewJob, Recorded
 
 # Their whole effect is in the rule machine: repeating them after a crash changes nothing, so they are recorded with what follows.
@@ -50,7 +52,15 @@ class Walk:
         if earlier is not None:
             expires_at = datetime.fromisoformat(earlier.data[EXPIRES_AT])
             await self._drive.store_next(self._job, attempt, expires_at)
-        outcome = await self._attempt(step, attempt)
+        try:
+            outcome = await self._attempt(step, attempt)
+        except Parked as parked:
+            if step.ordered or step.on_failure == "stop" or is_answering(step.spec):
+                raise
+            # Only this step waits for the operator; what others are to get does not.
+            waiting = Outcome(result=Result.RETRYING, detail=str(parked))
+            await self._go_apart(step, waiting, 0, self._drive.clock())
+            return
         if outcome.result is Result.RETRYING:
             made = attempt if step.key in self._drive.attempts.detached else 0
             await self._go_apart(step, outcome, made, self._drive.clock())
@@ -103,7 +113,9 @@ class Walk:
         expires_at = expiry(step, self._drive.clock())
         job = self._own_job(step, outcome, attempt, not_before=retry_at, expires_at=expires_at)
         retrying = Outcome(result=Result.RETRYING, detail=outcome.detail, data=outcome.data)
-        await self._advance(step, retrying, (self._row(step, retrying, attempt, {APART: "yes"}),), (job,), None)
+        # A step that holds goes apart only when it waits for an operator; the walk goes on as if it had been given up.
+        walked = replace(retrying, result=Result.DEAD) if step.holds else retrying
+        await self._advance(step, walked, (self._row(step, retrying, attempt, {APART: "yes"}),), (job,), None)
 
     async def _hold(self, step: Step, outcome: Outcome, attempt: int, retry_at: datetime, expires_at: datetime) -> None:
         """Give the walk back until the step is due again."""

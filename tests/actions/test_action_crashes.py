@@ -83,8 +83,22 @@ async def test_step_that_an_operator_must_help_parks_with_its_reason_alone(
     house = make(rule("a", BOUNCE, disk()), bounce=Told(Parked("no relay configured")))
     await house.deliver()
     (job,) = await house.jobs()
-    assert (job.state, job.last) == (JobState.PARKED, "no relay configured")
+    assert (job.kind, job.state, job.last) == (JobKind.STEP, JobState.PARKED, "no relay configured")
     assert "Traceback" not in caplog.text
+
+
+async def test_what_others_are_to_get_does_not_wait_for_the_operator(make: Make) -> None:
+    stored = Told()
+    parked = Parked("no relay configured")
+    house = make(rule("a", BOUNCE), rule("b", disk()), bounce=Told(parked, parked, DONE), disk=stored)
+    await house.deliver()
+    assert await house.results() == ["retrying", "done"]
+    assert await house.state() is MessageState.PARKED
+    (job,) = await house.jobs()
+    await house.spool.change_jobs([job.id], JobState.READY, house.clock.now)
+    await house.pass_time(0)
+    assert await house.results() == ["done", "done"]
+    assert len(stored.seen) == 1
 
 
 async def test_kill_between_effect_and_record_repeats_the_step_with_the_same_key(make: Make) -> None:
