@@ -14,7 +14,7 @@ define prepare
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test install dev engines interop lint format types lock dist torture bench clean
+.PHONY: help serve test install dev engines interop lint format types lock dist torture fuzz bench clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ dist: ## build the source distribution and the wheel into dist/
 
 torture: dev ## run the tests harder (TORTURE=1..100: kills, random cases)
 	TORTURE=$${TORTURE:-100} $(BIN)/pytest -q -n auto --dist loadfile --timeout 3600 $(ARGS)
+
+fuzz: ## fuzz what reads strangers' text, a minute each (ARGS="600 spf_record address"); Python 3.11
+	$(prepare) fuzz
+	PYTHONPATH=.cache/fuzz $(BIN)/python tests/fuzz/long.py $(ARGS)
 
 bench: install ## measure messages a second and CPU per message
 	$(BIN)/python -m bench $(ARGS)

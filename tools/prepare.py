@@ -2,6 +2,7 @@
 
     python3 -m tools.prepare runtime     what the program needs (requirements.lock)
     python3 -m tools.prepare dev         and what its tests and checks need (requirements-dev.lock)
+    python3 -m tools.prepare fuzz        and .cache/fuzz: the fuzzer's engine (requirements-fuzz.lock)
     python3 -m tools.prepare interop     .cache/interop: others' programs that read what we wrote (requirements-interop.lock)
     python3 -m tools.prepare lock        write the lock files again
     python3 -m tools.prepare dist        build the source distribution and the wheel into dist/
@@ -34,6 +35,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".stamp"
 LOCKS = {"runtime": ROOT / "requirements.lock", "dev": ROOT / "requirements-dev.lock"}
 SCRATCH = ROOT / ".cache"
+FUZZ, FUZZ_LOCK = SCRATCH / "fuzz", ROOT / "requirements-fuzz.lock"
 INTEROP, INTEROP_LOCK = SCRATCH / "interop", ROOT / "requirements-interop.lock"
 TOOLS_LOCK = ROOT / "requirements-tools.lock"
 # Build requirements are pinned too: no code that we did not name by its hash runs here.
@@ -53,6 +55,7 @@ def main(arguments: list[str]) -> int:
     acts = {
         "runtime": prepare_runtime,
         "dev": prepare_dev,
+        "fuzz": prepare_fuzz,
         "interop": prepare_interop,
         "lock": write_locks,
         "dist": build_distributions,
@@ -80,6 +83,21 @@ def prepare_runtime() -> None:
 def prepare_dev() -> None:
     """Make `.venv` able to run tests and checks."""
     prepare("dev")
+
+
+def prepare_fuzz() -> None:
+    """The fuzzing engine in a directory beside `.venv`, which stays as the tests know it."""
+    if sys.version_info >= (3, 12):
+        raise Failed("the pinned atheris has wheels for Python 3.11 only: make fuzz PYTHON=python3.11")
+    prepare_dev()
+    stamp = FUZZ / ".stamp"
+    if stamp.is_file() and stamp.read_text() == digest(FUZZ_LOCK):
+        return
+    say("making .cache/fuzz")
+    shutil.rmtree(FUZZ, ignore_errors=True)
+    install = ["--quiet", "--python", str(VENV / "bin" / "python"), "--target", str(FUZZ)]
+    run_uv(["pip", "install", *install, "--require-hashes", "-r", str(FUZZ_LOCK)])
+    stamp.write_text(digest(FUZZ_LOCK))
 
 
 def prepare_interop() -> None:
@@ -130,6 +148,7 @@ def write_locks() -> None:
         "requirements.lock": ["pyproject.toml"],
         "requirements-dev.lock": ["pyproject.toml", "--group", "dev", "-c", "requirements.lock"],
         "requirements-tools.lock": ["--group", "build"],
+        "requirements-fuzz.lock": ["--group", "fuzz"],
         "requirements-interop.lock": ["--group", "interop"],
     }
     for name, sources in requests.items():
