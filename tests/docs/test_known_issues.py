@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from console import ROOT
 
 from gatepost.cli import COMMANDS, main
-from gatepost.settings import Settings
-from gatepost.wire import effects_of, now
-from rules.schema_actions import ACTIONS, AVAILABLE, COMMON
+from rules.load import load_text
+from rules.schema_actions import ACTIONS, AVAILABLE
 
 PAGE = " ".join((ROOT / "docs" / "known-issues.md").read_text().split())
 README = " ".join((ROOT / "README.md").read_text().split())
@@ -23,20 +23,22 @@ def said(*phrases: str) -> None:
 
 def test_the_same_actions_of_ses_are_missing() -> None:
     missing = {schema.ses for name, schema in ACTIONS.items() if name not in AVAILABLE}
-    assert missing == {"S3Action", "SNSAction", "WorkmailAction", "ConnectAction"}
-    said("S3, SNS, WorkMail and Connect actions do not run.")
-    assert "S3, SNS, WorkMail and Connect actions" in README
+    assert missing == {"WorkmailAction", "ConnectAction"}
+    said("WorkMail and Connect actions, and Lambda functions of AWS's, run only as the local target")
+    assert "Connect actions and AWS's own Lambda functions" in README
 
 
-def test_nothing_encrypts_what_is_stored() -> None:
-    said("There is no key store")
-    assert effects_of(Settings(), now).ports.encryption is None
+def test_a_subscriber_is_reached_over_http_alone() -> None:
+    said("A topic's subscribers are HTTP and HTTPS endpoints: none is an SQS queue yet.")
+    text = b"topics: {t: {subscribers: [{url: 'arn:aws:sqs:eu-west-1:123456789012:mail'}]}}\nrule_sets: {a: []}"
+    assert "bad-url" in [finding.code for finding in load_text(text, "rules.yaml", ROOT).errors]
 
 
-def test_on_failure_of_an_action_is_read_for_nothing() -> None:
-    said("`on_failure` in an action is accepted and has no effect.")
-    assert "on_failure" in COMMON
-    assert 'parameters.get("on_failure")' not in "".join(path.read_text() for path in (ROOT / "rules").glob("*.py"))
+def test_help_lists_neither_starttls_nor_bdat() -> None:
+    said("HELP does not list STARTTLS and BDAT.")
+    dialogue = (ROOT / "tests" / "dialogues" / "a20-banner-and-help.txt").read_text()  # tests/smtp plays it
+    (answer,) = re.findall(r"^<- 250 2.0.0 Supported commands: (.*)$", dialogue, re.MULTILINE)
+    assert not {"STARTTLS", "BDAT"} & set(answer.split())
 
 
 def test_wait_wants_whole_ids(tmp_path: Path) -> None:
@@ -47,4 +49,5 @@ def test_wait_wants_whole_ids(tmp_path: Path) -> None:
 
 
 def test_there_is_no_command_that_sends_or_tests() -> None:
-    assert not {"send", "test", "backtest", "quarantine", "doctor"} & set(COMMANDS)
+    said("No mail is sent but bounce messages")
+    assert not {"send", "test", "backtest", "doctor"} & set(COMMANDS)

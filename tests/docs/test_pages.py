@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from console import ROOT, Block, Console, blocks
 
+from gatepost.cli import COMMANDS
 from gatepost.control import TAKES
 from gatepost.settings import table
 from gatepost.settings_file import load_settings
@@ -122,9 +123,20 @@ def test_the_fields_of_an_action_are_the_programs(action: str) -> None:
             assert f"`{default}`" in cells, name
 
 
-def test_the_common_field_of_actions_has_the_default_that_is_shown() -> None:
-    assert rows("actions.md", "## When an action fails")["retry_for"][0] == f"`{RETRY_SECONDS // 3600}h`"
-    assert set(COMMON) == {"retry_for", "on_failure"}
+def test_the_common_fields_of_actions_are_shown() -> None:
+    shown = rows("actions.md", "## When an action fails")
+    assert set(shown) == set(COMMON)
+    assert shown["retry_for"][0] == f"`{RETRY_SECONDS // 3600}h`"
+
+
+def test_the_actions_that_can_fail_are_named() -> None:
+    (told,) = re.findall(r"\n(`disk`[^:]*) can fail, and take two more fields:", (DOCS / "actions.md").read_text())
+    assert set(re.findall(r"`([a-z0-9_]+)`", told)) == {name for name in AVAILABLE if ACTIONS[name].retries}
+
+
+def test_operations_names_every_command() -> None:
+    page = (DOCS / "operations.md").read_text()
+    assert [name for name in COMMANDS if f"`gatepost {name}" not in page] == []
 
 
 def test_every_condition_has_its_row_and_example() -> None:
