@@ -92,7 +92,9 @@ def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
         common = {name: value for name, value in kept.items() if name not in _OF_OBJECTS}
         common |= {name: value for name, value in spec.parameters.items() if name == _ORGANIZATION}
         return _onward(scheme, rest, common)
-    expected = "python:MODULE:FUNCTION, disk:DIRECTORY, an http(s) URL, or lmtp:, smtp:, maildir: or forward: and a place"
+    expected = (
+        "python:MODULE:FUNCTION, disk:DIRECTORY, an http(s) URL, or lmtp:, smtp:, maildir: or forward: and a place"
+    )
     raise Malformed(f"arns: {target} is no target; expected {expected}")
 
 

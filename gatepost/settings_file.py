@@ -122,7 +122,15 @@ class _Reader:
                 self._reading.report.add(_at_variable(variable, f"unknown setting {shown(name)}{nearest(name, known)}"))
             return
         node = parse_yaml(text, report) or Scalar(text, text, True, 1, 1)
-        if isinstance(node, Scalar) and row.kind in ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains"):
+        if isinstance(node, Scalar) and row.kind in (
+            "listen",
+            "texts",
+            "cidrs",
+            "paths",
+            "endpoints",
+            "dns_lists",
+            "domains",
+        ):
             node = Sequence(
                 [Scalar(part.strip(), part.strip(), True, 1, 1) for part in text.split(",") if part.strip()], 1, 1
             )
@@ -251,7 +259,9 @@ class _Reader:
         try:
             return "." * text.startswith(".") + parse_domain(text.removeprefix("."))
         except Malformed:
-            self._reading.error("bad-domain", node, f"{what} is {shown(text)}; expected a domain, or .DOMAIN for those below")
+            self._reading.error(
+                "bad-domain", node, f"{what} is {shown(text)}; expected a domain, or .DOMAIN for those below"
+            )
             return None
 
     def _path(self, text: str) -> Path:

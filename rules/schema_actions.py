@@ -112,7 +112,9 @@ ACTIONS: dict[str, ActionSchema] = {
             "url": Field(read=read_url, required=True, description="http:// or https://"),
             "secret": Field(read=read_line, description='the signing secret, as in "${HOOK_SECRET}"'),
             "format": Field(
-                read=word_reader(*WEBHOOK_FORMATS), default="ses", description="what is posted; raw is the message itself"
+                read=word_reader(*WEBHOOK_FORMATS),
+                default="ses",
+                description="what is posted; raw is the message itself",
             ),
             "inline_limit": Field(
                 read=read_size, description="an attachment above it becomes a signed URL in gatepost's JSON, as in 1MB"

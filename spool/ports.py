@@ -301,7 +301,7 @@ class Spool(Protocol):
         """When the earliest ready job falls due; None if there is none."""
 
     async def record(self, unit: Recorded) -> None:
-        """Keep an outcome. `NotFound`: no such message, or the job to change is not what it `was`; nothing of the unit was kept then."""
+        """Keep an outcome. `NotFound`: no such message, or the job to change is not what it `was`; nothing of the unit was kept."""
 
     async def message(self, message_id: str) -> StoredMessage: ...
 
