@@ -27,6 +27,13 @@ def test_an_rfc_named_in_the_source_is_in_the_conformance_table(documented: set[
     assert missing == {}
 
 
+def test_every_line_of_the_table_says_how_far() -> None:
+    rows = re.findall(r"^\| (RFC \d+) \|(.*)\|$", TABLE.read_text(), re.MULTILINE)
+    assert len(rows) > 40
+    words = {"Yes", "Partial", "Used", "No"}
+    assert [rfc for rfc, cells in rows if cells.count(" | ") != 2 or cells.split(" | ")[1] not in words] == []
+
+
 def test_rfcs_are_named_in_one_greppable_form() -> None:
     odd = re.compile(r"\b(rfc|Rfc)[ -]?\d{3,5}\b|\bRFC-?\d{3,5}\b")
     found = []
