@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from console import ROOT
 
+from actions.topics import find_topic
+from gatepost.arns import mapped
 from gatepost.cli import COMMANDS, main
 from rules.load import load_text
 from rules.schema_actions import ACTIONS, AVAILABLE
@@ -32,6 +34,17 @@ def test_a_subscriber_is_reached_over_http_alone() -> None:
     said("A topic's subscribers are HTTP and HTTPS endpoints: none is an SQS queue yet.")
     text = b"topics: {t: {subscribers: [{url: 'arn:aws:sqs:eu-west-1:123456789012:mail'}]}}\nrule_sets: {a: []}"
     assert "bad-url" in [finding.code for finding in load_text(text, "rules.yaml", ROOT).errors]
+
+
+def test_a_topic_that_an_action_tells_is_not_mapped() -> None:
+    said("`arns` does not map the `TopicArn` by which an action tells a topic.")
+    topic = "arn:aws:sns:eu-west-1:123456789012:support-mail"
+    loaded = load_text((ROOT / "samples" / "ses" / "rules.json").read_bytes(), "rules.json", ROOT)
+    assert loaded.book is not None
+    book = mapped(loaded.book, {topic: "https://app.example.com/inbound"})
+    told = {spec.parameters.get("topic_arn") for rule in book.rule_set.rules for spec in rule.actions}
+    assert topic in told
+    assert find_topic(book.topics, topic) is None
 
 
 def test_help_lists_neither_starttls_nor_bdat() -> None:
