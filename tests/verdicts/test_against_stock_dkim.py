@@ -77,7 +77,7 @@ CLASSES: dict[str, Any] = {
     ),
     # The server refuses such mail (554 5.5.2) or makes it CRLF before anybody judges it; files can have it.
     "RFC 5321 §2.3.8: a bare CR or LF is an octet, not a line end": lambda pair: (
-        has_bare_newline(pair.raw) and (pair.ours.result != "pass" or pair.stock == "MessageFormatError")
+        pair.ours.result != "pass" and has_bare_newline(pair.raw)
     ),
 }
 

@@ -171,6 +171,17 @@ def test_malformed_header_sections_are_permerror_and_do_not_crash(line: bytes) -
         dkim.DKIM(raw)
 
 
+@pytest.mark.parametrize(
+    "text", [b"x\n", b"x\r", b"x\n\r\n y", b"x\n\nhello, I am the body", b"x\nFrom: <ceo@acme.example>"]
+)
+def test_a_bare_line_end_in_the_header_section_is_permerror(text: bytes) -> None:
+    """A reader that takes it for a line end sees other fields, or another body, than were signed."""
+    raw = sign()
+    hidden = raw.replace(b"Message-ID: ", b"X-Unsigned: " + text + b"\r\nMessage-ID: ")
+    assert hidden != raw
+    assert only(check(hidden)) == ("permerror", "malformed header section")
+
+
 def test_obsolete_white_space_before_the_colon_verifies() -> None:
     """RFC 5322 §4.5.3, RFC 6376 §3.4.2; stock dkimpy raises MessageFormatError."""
     raw = sign().replace(b"\r\nTo:", b"\r\nTo :")
