@@ -8,6 +8,7 @@ from pathlib import Path
 import boto3
 import pytest
 from aws_server import CREDENTIALS, aws_server, without_real_aws
+from botocore.config import Config
 from gateway_process import GatewayProcess, Start
 
 RULES = """\
@@ -27,7 +28,9 @@ MAIL = b"From: Alice <a@b.example>\r\nTo: support@example.com\r\nSubject: Secret
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     without_real_aws(monkeypatch)
     with aws_server() as found:
-        boto3.client("s3", endpoint_url=found, region_name="us-east-1").create_bucket(Bucket="mail")
+        # A slow first answer makes botocore ask twice, and the second time the bucket is there: one attempt, and patience.
+        patient = Config(retries={"total_max_attempts": 1}, read_timeout=120)
+        boto3.client("s3", endpoint_url=found, region_name="us-east-1", config=patient).create_bucket(Bucket="mail")
         yield found
 
 
