@@ -12,6 +12,9 @@ import dns.rdatatype
 import dns.rrset
 
 
+ATTEMPTS = 20
+
+
 class Server(asyncio.DatagramProtocol):
     """Answers from `zone` (as ZoneResolver's); `asked` are the questions it saw; a silent one never answers."""
 
@@ -21,10 +24,22 @@ class Server(asyncio.DatagramProtocol):
         self.silent = False
 
     async def __aenter__(self) -> "Server":
-        loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
-        self.port = self.transport.get_extra_info("sockname")[1]
-        self.tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", self.port)
+        # The system chooses a port for TCP, whose clients take many; UDP's is then nearly always free.
+        for attempt in range(ATTEMPTS):
+            self.tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", 0)
+            self.port = self.tcp.sockets[0].getsockname()[1]
+            where = ("127.0.0.1", self.port)
+            try:
+                self.transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                    lambda: self, local_addr=where
+                )
+            except OSError:
+                self.tcp.close()
+                await self.tcp.wait_closed()
+                if attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                break
         return self
 
     async def __aexit__(self, *_: object) -> None:
