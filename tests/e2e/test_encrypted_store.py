@@ -18,7 +18,7 @@ rule_sets:
     - name: keep
       actions:
         - disk: {path: mail, object_key_prefix: "{recipient.local_part}/", kms_key_arn: alias/mail}
-        - s3: {bucket_name: mail, object_key_prefix: "in/{date:%Y}/", kms_key_arn: alias/mail}
+        - s3: {bucket_name: sealed-mail, object_key_prefix: "in/{date:%Y}/", kms_key_arn: alias/mail}
 """
 MAIL = b"From: Alice <a@b.example>\r\nTo: support@example.com\r\nSubject: Secret\r\n\r\nNobody else may read this.\r\n"
 
@@ -29,8 +29,8 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with aws_server() as found:
         s3 = boto3.client("s3", endpoint_url=found, region_name="us-east-1")
         # moto's buckets belong to the process: another file's tests may have made this one.
-        if "mail" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
-            s3.create_bucket(Bucket="mail")
+        if "sealed-mail" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket="sealed-mail")
         yield found
 
 
@@ -50,22 +50,22 @@ def test_mail_is_encrypted_wherever_it_lies_and_read_by_whoever_has_the_key(serv
     message_id = serving.deliver(MAIL, rcpt_to=["a@example.com", "b@example.com"])
     serving.wait_done(message_id)
     s3 = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
-    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="mail")["Contents"]]
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket="sealed-mail")["Contents"]]
     assert sorted(key.rpartition("/")[2] for key in keys) == sorted(["AMAZON_SES_SETUP_NOTIFICATION", message_id])
     key = next(each for each in keys if each.endswith(message_id))
     files = [serving.data / "mail" / name / message_id for name in ("a", "b")]
     assert all(b"Nobody else" not in path.read_bytes() for path in files)
-    assert b"Nobody else" not in s3.get_object(Bucket="mail", Key=key)["Body"].read()
+    assert b"Nobody else" not in s3.get_object(Bucket="sealed-mail", Key=key)["Body"].read()
 
     def read(*places: str | Path) -> list[bytes]:
         done = [serving.cli("decrypt", place) for place in places]
         assert [each.returncode for each in done] == [0] * len(done), done
         return [each.stdout for each in done]
 
-    places = [*files, f"s3://mail/{key}", message_id]
+    places = [*files, f"s3://sealed-mail/{key}", message_id]
     first = read(*places)
     assert all(plain.endswith(MAIL) for plain in first)
-    rotated = serving.cli("keys", "rotate", "mail", serving.data / "mail", "s3://mail/in/")
+    rotated = serving.cli("keys", "rotate", "mail", serving.data / "mail", "s3://sealed-mail/in/")
     assert rotated.returncode == 0, rotated.stderr
     assert rotated.stdout.count(b"put under the new version") == 2
     assert serving.cli("keys", "shred", "mail", "--version", "1", "--yes").returncode == 0
