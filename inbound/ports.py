@@ -7,6 +7,7 @@ from typing import Protocol
 
 from inbound.event import Event
 from mail.client import Client
+from mail.counters import Counters
 from mail.envelope import Envelope
 from mail.headers import HeaderView
 from mail.message import Message, Span
@@ -62,7 +63,8 @@ class Services:
 
     `book` gives the active rule book, compiled; `forged_spans` the fields to cut; `on_accept` gets each leased first job after its
     commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `name_of` asks DNS for
-    the confirmed name of an address (None: it is not asked); `lists` are DNS lists by name, each asked whether it lists an address.
+    the confirmed name of an address (None: it is not asked); `lists` are DNS lists by name, each asked whether it lists an address;
+    `counters` are the process's own.
     """
 
     book: Callable[[], CompiledBook]
@@ -76,3 +78,4 @@ class Services:
     name_of: Callable[[str], Awaitable[str | None]] | None = None
     lists: Mapping[str, Callable[[str], Awaitable[bool]]] = field(default_factory=dict)
     settings: InboundSettings = field(default_factory=InboundSettings)
+    counters: Counters = field(default_factory=Counters)
