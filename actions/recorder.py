@@ -11,6 +11,7 @@ from actions.ledger import of_evaluation
 from actions.loading import Loaded
 from actions.message_state import state_after
 from actions.topic_notification import notifies
+from mail.counters import Counters
 from mail.outcome import Result
 from rules.machine import Evaluation
 from spool.ports import Full, Job, JobKind, JobQuery, JobState, MessageState, Recorded, Spool
@@ -19,15 +20,25 @@ log = logging.getLogger("gatepost.actions")
 
 
 class Recorder:
-    """`queued` is called when a job was queued. `stopping`: the runner drains, and a full disk is no longer waited for."""
+    """`queued` is called when a job was queued. `stopping`: the runner drains, and a full disk is no longer waited for.
+
+    `counters` get every outcome of a step once it is durable, and the rules that a finished walk matched.
+    """
 
     def __init__(
-        self, spool: Spool, *, queued: Callable[[], None], stopping: Callable[[], bool], full_wait_seconds: float
+        self,
+        spool: Spool,
+        *,
+        queued: Callable[[], None],
+        stopping: Callable[[], bool],
+        full_wait_seconds: float,
+        counters: Counters,
     ) -> None:
         self._spool = spool
         self._queued = queued
         self._stopping = stopping
         self._full_wait_seconds = full_wait_seconds
+        self._counters = counters
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def record(self, unit: Recorded) -> None:
@@ -41,6 +52,8 @@ class Recorder:
                     raise
                 log.warning("no room to record an outcome of %s, trying again", unit.message_id)
                 await asyncio.sleep(self._full_wait_seconds)
+        for row in unit.ledger:
+            self._counters.add("steps_total", action=row.action, outcome=row.result)
         if unit.new_jobs or (unit.job is not None and unit.job.state is JobState.READY):
             self._queued()
 
@@ -51,6 +64,10 @@ class Recorder:
         """
         async with self._locks.setdefault(job.message_id, asyncio.Lock()):
             await self.record(replace(unit, state=await self._state(job, loaded, evaluation, unit)))
+        if job.kind is JobKind.WALK:
+            for decided in evaluation.decided:
+                if decided.trace.recipients:
+                    self._counters.add("rule_matches_total", rule=decided.trace.name)
 
     async def end_hold(self, job: Job) -> None:
         """Its time is over (`actions.hold`)."""

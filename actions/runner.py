@@ -22,6 +22,7 @@ from actions.protocol import Action, Parked, Prepend
 from actions.recorder import Recorder
 from actions.retry import Schedule
 from actions.walk import Walk
+from mail.counters import Counters
 from spool.ports import Broken, Full, Job, JobChange, JobKind, JobState, MessageState, NotFound, Recorded, Spool
 
 log = logging.getLogger("gatepost.actions")
@@ -64,6 +65,7 @@ class Runner:
         clock: Callable[[], datetime],
         environment: Mapping[str, str],
         tuning: Tuning = _TUNING,
+        counters: Counters | None = None,
     ) -> None:
         self._spool = spool
         self._books = books
@@ -74,7 +76,11 @@ class Runner:
             actions=actions, prepend=prepend, environment=environment, clock=clock, destinations=self._destinations
         )
         self._recorder = Recorder(
-            spool, queued=self._go_on, stopping=self._is_stopping, full_wait_seconds=tuning.full_wait_seconds
+            spool,
+            queued=self._go_on,
+            stopping=self._is_stopping,
+            full_wait_seconds=tuning.full_wait_seconds,
+            counters=counters or Counters(),
         )
         self._drive = Drive(
             attempts=self._attempts,

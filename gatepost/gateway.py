@@ -30,8 +30,10 @@ from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
 from inbound.backend import InboundBackend
+from inbound.counting import counting
 from inbound.event import Event
 from inbound.ports import Judge, Services
+from mail.counters import Counters
 from mail.ids import shard_of
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook
@@ -69,6 +71,7 @@ async def opened(
     http_sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Gateway]:
     """The whole gateway on these listening sockets; leaving it drains sessions and steps, then closes the spool."""
+    counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         spool = open_spool(settings.data, _SHARD, on_broken=broken.set_exception)
@@ -84,6 +87,7 @@ async def opened(
             clock=wire.now,
             environment=os.environ,
             tuning=Tuning(held=lambda: spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS),
+            counters=counters,
         )
         if http_sockets:
             server = _http_server(effects.publishing, library, spool, wire.prepend_of(settings))
@@ -103,7 +107,7 @@ async def opened(
         stack.push_async_callback(scanners.close)
         resolver = wire.resolver_of(settings)
         judge = wire.judge_of(settings, resolver, scanners)
-        services = _services(settings, resolver, judge, library, spool, runner, on_event)
+        services = _services(settings, resolver, judge, library, spool, runner, on_event, counters)
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
         listener = await listen(
@@ -111,6 +115,7 @@ async def opened(
             InboundBackend(services),
             wire.smtp_config_of(settings, wire.tls_of(settings)),
             is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
+            counters=counters,
         )
         stack.push_async_callback(listener.drain)
         yield Gateway(listener=listener, runner=running, broken=broken, http_addresses=http_addresses)
@@ -171,6 +176,7 @@ def _services(
     spool: Spool,
     runner: Runner,
     on_event: Callable[[Event], None],
+    counters: Counters,
 ) -> Services:
     return Services(
         book=library.active,
@@ -180,10 +186,11 @@ def _services(
         on_accept=_handing_to(runner),
         clock=wire.now,
         entropy=secrets.token_bytes,
-        on_event=on_event,
+        on_event=counting(counters, on_event),
         name_of=wire.name_of(resolver),
         lists=wire.dns_lists_of(settings, resolver),
         settings=wire.inbound_settings_of(settings),
+        counters=counters,
     )
 
 

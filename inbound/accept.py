@@ -108,6 +108,8 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     for crash in examined.crashes:
         log.error("session %s: a check crashed: %s", delivery.session, crash)
     row = replace(row, detail=examined.detail)
+    if examined.detail.startswith(UNSCANNED):
+        services.counters.add("unscanned_total")
     if examined.refusal is not None:
         return await _turned_away(row, examined.refusal, services)
     return await _decided(delivery, examined.receipt, row, services)

@@ -1,5 +1,6 @@
 """What the inbound path is given by whoever wires it: everything that is not a pure decision or a value."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -64,7 +65,7 @@ class Services:
     `book` gives the active rule book, compiled; `forged_spans` the fields to cut; `on_accept` gets each leased first job after its
     commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `name_of` asks DNS for
     the confirmed name of an address (None: it is not asked); `lists` are DNS lists by name, each asked whether it lists an address;
-    `counters` are the process's own.
+    `counters` are the process's own; `monotonic` gives the seconds of a latency, and decides nothing.
     """
 
     book: Callable[[], CompiledBook]
@@ -79,3 +80,4 @@ class Services:
     lists: Mapping[str, Callable[[str], Awaitable[bool]]] = field(default_factory=dict)
     settings: InboundSettings = field(default_factory=InboundSettings)
     counters: Counters = field(default_factory=Counters)
+    monotonic: Callable[[], float] = time.monotonic

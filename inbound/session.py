@@ -24,6 +24,7 @@ class InboundSession:
         self._trail: Trail | None = None
         self._stray: Refusal | None = None  # refused outside any transaction
         self._facts: ConnectionFacts | None = None
+        self._accept_seconds = services.counters.histogram("accept_seconds")
 
     async def greet(self, client: Client) -> Reply | None:
         self._look_up(client)
@@ -73,6 +74,7 @@ class InboundSession:
         trail, self._trail = self._trail, None
         if trail is None:
             return NEED_MAIL
+        began = self._services.monotonic()
         client, dnsbl = await self._known_client(trail)
         self._rows += 1
         delivery = Delivery(
@@ -85,6 +87,7 @@ class InboundSession:
             trail.ending = Refusal("data", TRY_AGAIN, detail=f"{type(error).__name__}: {error}")
             await self._tell(trail, with_message=False)
             raise
+        self._accept_seconds.observe(self._services.monotonic() - began)
         await self._tell(trail, with_message=True)
         return reply
 

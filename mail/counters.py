@@ -1,26 +1,88 @@
 """Counts of what happened, by name and labels, for whoever exports them: a name, words of ours as labels, a number that only grows.
 
-Labels are words of ours (the name of a limit, a phase), never a stranger's: so there is a bounded number of them.
+Whoever does the work adds to its process's counters; what the processes counted is added up where somebody asks
+(`gatepost.metrics`), so counting is one look into a dictionary and nothing is shared.
+
+Labels are words of ours (the name of a limit, a rule, a phase), never a stranger's: each new one costs memory for good. Beyond
+`MOST_SAMPLES` of them new ones are counted together, as `LEFT_OUT`.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+MOST_SAMPLES = 20_000
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets of a latency: a commit takes milliseconds, a judgement with a scan seconds."""
+
 Labels = tuple[tuple[str, str], ...]
+Key = tuple[str, Labels]
+"""A name, and its labels in the order of their names."""
+
+
+def key(name: str, **labels: str) -> Key:
+    """To be made once where something is counted for every message."""
+    return name, tuple(sorted(labels.items()))
+
+
+LEFT_OUT = key("samples_left_out_total")
+
+
+class Histogram:
+    """How many values fell at or below each bound. Belongs to one thread."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def samples(self, name: str) -> Iterator[tuple[Key, float]]:
+        """In Prometheus's form: cumulative `_bucket`s with their bound as label `le`, then `_sum` and `_count`."""
+        cumulated = 0
+        for bound, count in zip((*(f"{bound:g}" for bound in self._bounds), "+Inf"), self._counts, strict=True):
+            cumulated += count
+            yield key(f"{name}_bucket", le=bound), cumulated
+        yield key(f"{name}_sum"), self._sum
+        yield key(f"{name}_count"), cumulated
 
 
 class Counters:
     """One process's counts. Not for threads: everything that counts runs in the event loop."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_histograms")
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, Labels], int] = {}
+        self._counts: dict[Key, int] = {}
+        self._histograms: dict[str, Histogram] = {}
 
     def add(self, name: str, amount: int = 1, **labels: str) -> None:
-        key = (name, tuple(sorted(labels.items())))
-        self._counts[key] = self._counts.get(key, 0) + amount
+        self.count((name, tuple(sorted(labels.items()))), amount)
+
+    def count(self, what: Key, amount: int = 1) -> None:
+        """`add` under a key that was made before."""
+        counts = self._counts
+        if what in counts:
+            counts[what] += amount
+        elif len(counts) < MOST_SAMPLES:
+            counts[what] = amount
+        else:
+            counts[LEFT_OUT] = counts.get(LEFT_OUT, 0) + amount
 
     def value(self, name: str, **labels: str) -> int:
-        return self._counts.get((name, tuple(sorted(labels.items()))), 0)
+        return self._counts.get(key(name, **labels), 0)
 
-    def snapshot(self) -> dict[tuple[str, Labels], int]:
-        """Every count so far by name and labels; a copy."""
-        return dict(self._counts)
+    def histogram(self, name: str) -> Histogram:
+        """The one of this name, to be kept by whoever observes: looking it up each time would cost more than observing."""
+        return self._histograms.setdefault(name, Histogram())
+
+    def snapshot(self) -> dict[Key, float]:
+        """Every count so far by name and labels, histograms in Prometheus's form; a copy."""
+        found: dict[Key, float] = dict(self._counts)
+        for name, histogram in self._histograms.items():
+            found.update(histogram.samples(name))
+        return found

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from mail.client import Client
+from mail.counters import Counters
 from mail.reply import TOO_BUSY, Reply
 from smtp.backend import Backend
 from smtp.budget import Budget
@@ -31,9 +32,12 @@ Where = socket.socket | tuple[str, int]
 class Listener:
     """Serves until `drain` or `close`."""
 
-    def __init__(self, backend: Backend, config: SmtpConfig, is_strained: Callable[[], bool]) -> None:
+    def __init__(
+        self, backend: Backend, config: SmtpConfig, is_strained: Callable[[], bool], counters: Counters
+    ) -> None:
         self.backend = backend
         self.config = config
+        self.counters = counters
         self.loop = asyncio.get_running_loop()
         self.budget = Budget(config.limits.in_flight_octets, is_strained)
         self.is_draining = False
@@ -66,6 +70,7 @@ class Listener:
 
     def joined(self, driver: Driver) -> None:
         self.connections.add(driver)
+        self.counters.add("connections_total")
 
     def gone(self, driver: Driver) -> None:
         self.connections.discard(driver)
@@ -80,13 +85,17 @@ class Listener:
     def admit(self, driver: Driver, client: Client) -> Reply | None:
         limits = self.config.limits
         if len(self.connections) > limits.connections:
-            return TOO_BUSY
+            return self._refused(TOO_BUSY)
         if client.ip is not None:
             if self._per_ip[client.ip] >= limits.connections_per_ip:
-                return TOO_BUSY.because("Too many connections from your address")
+                return self._refused(TOO_BUSY.because("Too many connections from your address"))
             self._per_ip[client.ip] += 1
             self._counted[driver] = client.ip
         return None
+
+    def _refused(self, reply: Reply) -> Reply:
+        self.counters.add("refusals_total", phase="connect", reply=f"{reply.code} {reply.enhanced}")
+        return reply
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work)
@@ -141,12 +150,14 @@ async def listen(
     config: SmtpConfig,
     *,
     is_strained: Callable[[], bool] = _at_ease,
+    counters: Counters | None = None,
 ) -> Listener:
     """Open `(host, port)` or bound sockets, one or several. Raises `OSError` if an address is taken or not ours.
 
     While `is_strained()` only one connection at a time goes on reading message content (semantics.md §6: the writer's queue).
+    `counters` are the process's.
     """
-    listener = Listener(backend, config, is_strained)
+    listener = Listener(backend, config, is_strained, counters or Counters())
     places: Sequence[Where] = [where] if isinstance(where, socket.socket) or _is_address(where) else where  # type: ignore[list-item,assignment]
     try:
         await listener.open(places)
