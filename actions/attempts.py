@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from actions.table import Unmapped
 from actions.topics import Topic, find_topic, topic_of
 from mail.errors import Malformed, Permanent, Temporary
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from rules.step import Step
 from spool.ports import MessageState
 
@@ -79,7 +80,7 @@ class Attempts:
                 bounce_always=loaded.book.book.bounce == "always",
                 topic=self._topic(loaded, parameters),
                 earlier=_recorded(loaded, step),
-                whole=_recorded(loaded, replace(step, part="")) if step.part else None,
+                whole=_recorded(loaded, changed(step, part="")) if step.part else None,
             )
             return await self._action(step).run(context)
         except Temporary as error:

@@ -1,13 +1,14 @@
 """What walks and lone steps share: their means, and the few decisions that are the same for both (semantics.md §4)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actions.attempts import Attempts
 from actions.recorder import Recorder
 from actions.retry import RETRY_SECONDS, Schedule
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from rules.step import Step
 from spool.ports import Job, JobChange, JobState, Recorded
 
@@ -47,4 +48,4 @@ def expiry(step: Step, now: datetime) -> datetime:
 
 
 def given_up(outcome: Outcome) -> Outcome:
-    return replace(outcome, result=Result.DEAD, detail=f"given up: {outcome.detail}", retry_after_seconds=None)
+    return changed(outcome, result=Result.DEAD, detail=f"given up: {outcome.detail}", retry_after_seconds=None)

@@ -4,11 +4,11 @@ While the job is there retention deletes nothing of its message. Each end is one
 the job goes, and a release queues a walk of its own that goes on behind the rule that held (`actions.loading.begun`).
 """
 
-from dataclasses import replace
 from datetime import datetime
 
 from actions.ledger import HELD, HELD_UNTIL, RELEASED_AS
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from rules.step import Step
 from spool.jobs import state_after
 from spool.messages import next_walk
@@ -57,7 +57,7 @@ async def ended(spool: Spool, job: Job, fate: str) -> Recorded:
     is_rejected = (await spool.message(job.message_id)).state is MessageState.REJECTED
     return Recorded(
         message_id=job.message_id,
-        ledger=(replace(row, data={**row.data, HELD: fate}),),
+        ledger=(changed(row, data={**row.data, HELD: fate}),),
         job=JobChange(id=job.id, was=job.state),
         state=None if is_rejected else state_after(left),
     )
@@ -71,7 +71,7 @@ async def released(spool: Spool, job: Job, now: datetime) -> Recorded:
     data = {**row.data, HELD: "released", RELEASED_AS: str(walk.evaluation)}
     return Recorded(
         message_id=job.message_id,
-        ledger=(replace(row, data=data),),
+        ledger=(changed(row, data=data),),
         job=JobChange(id=job.id, was=job.state),
         new_jobs=(walk,),
         state=None if message.state is MessageState.REJECTED else MessageState.ACTIVE,

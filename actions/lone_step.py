@@ -1,7 +1,6 @@
 """A step that retries as its own job, apart from its walk (semantics.md §4)."""
 
 import asyncio
-from dataclasses import replace
 
 from actions.drive import Drive, given_up
 from actions.ledger import APART, row_for
@@ -10,6 +9,7 @@ from actions.notices import NO_NOTICES, Notices, notices
 from actions.topic_notification import notification_step, notifies
 from mail.errors import Misuse
 from mail.outcome import Control, Outcome, Result
+from mail.values import changed
 from rules.step import Step
 from spool.ports import Job, JobChange, JobState, LedgerRow, Recorded
 
@@ -25,7 +25,7 @@ async def run_step(drive: Drive, job: Job, loaded: Loaded) -> None:
     attempt, outcome = await _attempt(drive, job, loaded, step, row)
     retry_at = drive.retry_at(attempt, expires_at, outcome) if outcome.result is Result.FAILED else None
     if retry_at is not None:
-        retrying = replace(outcome, result=Result.RETRYING)
+        retrying = changed(outcome, result=Result.RETRYING)
         change = JobChange(id=job.id, state=JobState.READY, not_before=retry_at, last=outcome.detail)
         unit = Recorded(message_id=job.message_id, ledger=(_row(drive, step, retrying, attempt),), job=change)
         return await drive.recorder.record(unit)
@@ -60,7 +60,7 @@ async def _attempt(drive: Drive, job: Job, loaded: Loaded, step: Step, row: Ledg
 
 def _row(drive: Drive, step: Step, outcome: Outcome, attempt: int) -> LedgerRow:
     # The walk went on without it, so what a function says now can steer nothing any more.
-    apart = replace(outcome, control=Control.CONTINUE)
+    apart = changed(outcome, control=Control.CONTINUE)
     return row_for(step, apart, at=drive.clock(), attempts=attempt, notes={APART: "yes"})
 
 

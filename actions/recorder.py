@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from actions.hold import ended
@@ -13,6 +12,7 @@ from actions.message_state import state_after
 from actions.topic_notification import notifies
 from mail.counters import Counters
 from mail.outcome import Result
+from mail.values import changed
 from rules.machine import Evaluation
 from spool.ports import Full, Job, JobKind, JobQuery, JobState, MessageState, Recorded, Spool
 
@@ -63,7 +63,7 @@ class Recorder:
         Two jobs of one message may end at once: only under this lock does the second see what the first recorded.
         """
         async with self._locks.setdefault(job.message_id, asyncio.Lock()):
-            await self.record(replace(unit, state=await self._state(job, loaded, evaluation, unit)))
+            await self.record(changed(unit, state=await self._state(job, loaded, evaluation, unit)))
         if job.kind is JobKind.WALK:
             for decided in evaluation.decided:
                 if decided.trace.recipients:

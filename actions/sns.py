@@ -18,6 +18,7 @@ from actions.ses_payload import compact_json, ses_objects
 from actions.topic_publishing import TopicPublishing
 from mail.outcome import Outcome
 from mail.ses_json import notification
+from mail.values import changed
 
 LIMIT_OCTETS = 150 * 1024
 # SES: the reply to a message that is too large for its topic.
@@ -42,7 +43,7 @@ class Sns:
         if octets > LIMIT_OCTETS and context.parameters.get("oversize") == "bounce":
             # Note: the notice shows the header without our own fields, as SES's does here and nowhere else.
             outcome = await self._bounce.run(replace(context, parameters=dict(_TOO_LARGE), prepended=b""))
-            return replace(
+            return changed(
                 outcome, detail=f"too large for a topic ({octets} octets), so not published: {outcome.detail}"
             )
         return await self._publishing.publish(context, self._message)

@@ -6,7 +6,6 @@ own and never delays the walk; the job is recorded with the action's outcome, so
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from actions.protocol import Context
@@ -14,6 +13,7 @@ from actions.ses_payload import compact_json, ses_objects
 from actions.topic_publishing import TopicPublishing
 from mail.outcome import Outcome, Result
 from mail.ses_json import notification
+from mail.values import changed
 from rules.model import ActionSpec
 from rules.step import Step
 
@@ -79,7 +79,7 @@ def notifies(step: Step) -> bool:
 def notification_step(step: Step) -> Step:
     """The part of `step` that tells its topic. It holds nothing, whatever the action does."""
     spec = ActionSpec(type=TYPE, parameters={**step.spec.parameters, _OF: step.spec.type})
-    return replace(step, spec=spec, part=PART, ordered=False, on_failure="continue")
+    return changed(step, spec=spec, part=PART, ordered=False, on_failure="continue")
 
 
 class TopicNotification:

@@ -8,7 +8,6 @@ dead step becomes a dead job of its own.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from actions.drive import Drive, expiry, given_up
@@ -18,6 +17,7 @@ from actions.loading import Loaded
 from actions.notices import notices
 from actions.protocol import Parked
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from rules.machine import Evaluation
 from rules.step import Step, is_answering
 from spool.ports import Job, JobChange, JobKind, JobState, LedgerRow, NewJob, Recorded
@@ -114,7 +114,7 @@ class Walk:
         job = self._own_job(step, outcome, attempt, not_before=retry_at, expires_at=expires_at)
         retrying = Outcome(result=Result.RETRYING, detail=outcome.detail, data=outcome.data)
         # A step that holds goes apart only when it waits for an operator; the walk goes on as if it had been given up.
-        walked = replace(retrying, result=Result.DEAD) if step.holds else retrying
+        walked = changed(retrying, result=Result.DEAD) if step.holds else retrying
         await self._advance(step, walked, (self._row(step, retrying, attempt, {APART: "yes"}),), (job,), None)
 
     async def _hold(self, step: Step, outcome: Outcome, attempt: int, retry_at: datetime, expires_at: datetime) -> None:

@@ -1,7 +1,6 @@
 """One message's whole story as a JSON object: the line of `gatepost replay --json` and of `gatepost explain --json`."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ from mail.headers import parse_header
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from mail.reply import Reply
+from mail.values import changed
 from mail.verdict import VERDICTS, Verdicts
 from rules.compiled import CompiledBook
 from rules.disposition import disposition
@@ -132,7 +132,7 @@ def _last_step(receipt: Receipt, evaluation: Evaluation | None) -> Step:
     """What the last step of the walk saw above the message: all added fields, and scan fields if any rule scanned."""
     if evaluation is not None and evaluation.steps:
         last = evaluation.steps[-1].step
-        return replace(last, scanned=any(trace.step.scanned for trace in evaluation.steps))
+        return changed(last, scanned=any(trace.step.scanned for trace in evaluation.steps))
     return Step(message_id=receipt.message_id, evaluation=0, rule="", index=0, position=0, spec=_NO_STEP, recipients=())
 
 

@@ -1,13 +1,14 @@
 """A message of the spool, to be judged again: as it came, with what its verdicts rested on (house.md: same input, same answer)."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gatepost.sample import Sample
 from gatepost.scanners import Scanners
 from mail.errors import Malformed
 from mail.message import Message
 from mail.receipt import Receipt, decode_receipt
+from mail.values import changed
 from spool.ports import NotFound
 from spool.reader import SpoolReader
 from verdicts.dns_recorded import RecordedResolver
@@ -57,7 +58,7 @@ def _sample(receipt: Receipt, raw: bytes) -> Sample:
         envelope=receipt.envelope,
         client=receipt.client,
         now=receipt.received_at,
-        recorded=replace(receipt, header=b""),
+        recorded=changed(receipt, header=b""),
     )
 
 

@@ -26,6 +26,7 @@ from mail.ids import message_id_of_file
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from mail.reply import ACCEPTED, LOOP_DETECTED, Reply
+from mail.values import changed
 from rules.compiled import CompiledBook
 from rules.disposition import disposition
 from rules.machine import Evaluation
@@ -154,7 +155,7 @@ class Replayer:
         answers = await asyncio.gather(*(is_listed(ip) for is_listed in lists.values()))
         listed = tuple(zone for zone, answer in zip(lists, answers, strict=True) if answer)
         name = await confirmed_name(self.resolver, ip)
-        return replace(sample, client=replace(sample.client, name=name)), listed
+        return replace(sample, client=changed(sample.client, name=name)), listed
 
     def _admissions(self, sample: Sample, book: CompiledBook, listed: tuple[str, ...]) -> list[Admission]:
         sender = Sender(
@@ -183,7 +184,7 @@ def _unmapped(spec: ActionSpec) -> Outcome:
 
 def _of_these(envelope: Envelope, admissions: list[Admission]) -> Envelope:
     distinct = dict.fromkeys(admission.mailbox for admission in admissions)
-    return replace(envelope, recipients=tuple(Recipient(mailbox=mailbox) for mailbox in distinct))
+    return changed(envelope, recipients=tuple(Recipient(mailbox=mailbox) for mailbox in distinct))
 
 
 def _refusal(admission: Admission) -> dict[str, Any]:

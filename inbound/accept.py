@@ -8,7 +8,6 @@
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from inbound.admission import complete
@@ -33,6 +32,7 @@ from mail.reply import (
     UNSCANNED_REJECTED,
     Reply,
 )
+from mail.values import Value, changed
 from rules.compiled import CompiledBook
 from rules.disposition import disposition
 from rules.step import Disposition
@@ -44,8 +44,7 @@ _ENTROPY_OCTETS = 17
 _SHOWN = 998
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(Value, frozen=True, kw_only=True):
     """One message as the session hands it over. `number` counts the transactions of the session."""
 
     session: str
@@ -57,8 +56,7 @@ class Delivery:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(Value, frozen=True, kw_only=True):
     """What is known of a message before it is judged."""
 
     message_id: str
@@ -69,8 +67,7 @@ class Incoming:
     dnsbl: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
+class Examined(Value, frozen=True, kw_only=True):
     """A judged message. `refusal` is the reply that a failed scanner demands, `detail` says why, or why the message goes on
     without a scan that was wanted; `crashes` are ours to mend."""
 
@@ -86,7 +83,7 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     envelope = _completed(delivery, services.settings.hostname)
     too_big = header_refusal(delivery.raw, services.settings)
     message = Message.of(b"" if too_big else delivery.raw)
-    row = replace(_row(delivery, envelope, message, now), size=len(delivery.raw))
+    row = changed(_row(delivery, envelope, message, now), size=len(delivery.raw))
     if too_big is not None:
         return await _turned_away(row, too_big, services)
     if len(message.header.all("Received")) > services.settings.most_received_fields:
@@ -107,7 +104,7 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     )
     for crash in examined.crashes:
         log.error("session %s: a check crashed: %s", delivery.session, crash)
-    row = replace(row, detail=examined.detail)
+    row = changed(row, detail=examined.detail)
     if examined.detail.startswith(UNSCANNED):
         services.counters.add("unscanned_total")
     if examined.refusal is not None:
@@ -155,9 +152,9 @@ async def examine(
 async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, services: Services) -> Reply:
     decision = disposition(delivery.book, receipt)
     if decision.kind == "defer":
-        return await _turned_away(replace(row, by=decision.rule), decision.reply or TRY_AGAIN, services)
+        return await _turned_away(changed(row, by=decision.rule), decision.reply or TRY_AGAIN, services)
     reply = decision.reply if decision.reply is not None else ACCEPTED.because(f"Ok {receipt.message_id}")
-    unit = unit_of(receipt, delivery.raw, replace(row, id=receipt.message_id, by=decision.rule), decision, reply)
+    unit = unit_of(receipt, delivery.raw, changed(row, id=receipt.message_id, by=decision.rule), decision, reply)
     try:
         job = await services.spool.accept(unit)
     except Full:
@@ -181,7 +178,7 @@ def unit_of(receipt: Receipt, raw: bytes, row: HistoryRow, decision: Disposition
         key=f"{receipt.message_id}/0",
         not_before=receipt.received_at,
     )
-    history = replace(
+    history = changed(
         row,
         phase="accepted" if accepted else "data",
         outcome="accepted" if accepted else "refused",
@@ -210,14 +207,14 @@ def _completed(delivery: Delivery, hostname: str) -> Envelope:
     whole: dict[Mailbox, Recipient] = {}
     for recipient in recipients:
         mailbox = complete(delivery.book, recipient.mailbox, hostname)
-        whole.setdefault(mailbox, replace(recipient, mailbox=mailbox))
-    return replace(delivery.envelope, recipients=tuple(whole.values()))
+        whole.setdefault(mailbox, changed(recipient, mailbox=mailbox))
+    return changed(delivery.envelope, recipients=tuple(whole.values()))
 
 
 def _with_protocol(client: Client, envelope: Envelope) -> Client:
     if not envelope.smtputf8:
         return client
-    return replace(client, protocol="UTF8SMTPS" if client.tls else "UTF8SMTP")  # RFC 6531 §4.3
+    return changed(client, protocol="UTF8SMTPS" if client.tls else "UTF8SMTP")  # RFC 6531 §4.3
 
 
 def _row(delivery: Delivery, envelope: Envelope, message: Message, now: datetime) -> HistoryRow:
@@ -239,7 +236,7 @@ def _row(delivery: Delivery, envelope: Envelope, message: Message, now: datetime
 
 async def _turned_away(row: HistoryRow, reply: Reply, services: Services) -> Reply:
     """No message: a history row only."""
-    await tell(replace(row, outcome="deferred" if reply.is_transient else "refused", reply=str(reply)), reply, services)
+    await tell(changed(row, outcome="deferred" if reply.is_transient else "refused", reply=str(reply)), reply, services)
     return reply
 
 

@@ -5,7 +5,6 @@ learns nothing of who exists here, and TLS is asked for only where some rule wou
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from inbound.ports import InboundSettings
 from mail.address import Mailbox
@@ -20,13 +19,13 @@ from mail.reply import (
     TOO_MANY_RECIPIENTS,
     Reply,
 )
+from mail.values import Value, changed
 from rules.compiled import CompiledBook
 from rules.disposition import at_rcpt
 from spool.ports import Load
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(Value, frozen=True, kw_only=True):
     """The answer to one RCPT: `mailbox` in full, `by` the filter or rule that refused, `wanting` the rules that want it."""
 
     mailbox: Mailbox
@@ -35,8 +34,7 @@ class Admission:
     wanting: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
+class Sender(Value, frozen=True, kw_only=True):
     """What is known at RCPT besides the recipient."""
 
     client: Client
@@ -46,7 +44,7 @@ class Sender:
 
 def complete(book: CompiledBook, mailbox: Mailbox, hostname: str) -> Mailbox:
     """`<Postmaster>` is postmaster at the first of our domains (RFC 5321 §4.5.1), or at our host where every domain is ours."""
-    return mailbox if mailbox.domain else replace(mailbox, domain=book.postmaster_domain or hostname)
+    return mailbox if mailbox.domain else changed(mailbox, domain=book.postmaster_domain or hostname)
 
 
 def is_vouched(book: CompiledBook, client: Client, mailboxes: Iterable[Mailbox]) -> bool:

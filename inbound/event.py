@@ -1,18 +1,17 @@
 """One transaction as it ended, for the live line and whoever else listens."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from mail.reply import Reply
+from mail.values import Value
 from mail.verdict import VERDICTS, Status
 from rules.compiled import CompiledBook
 from rules.machine import Evaluation, walk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Value, frozen=True, kw_only=True):
     """`message_id`, `receipt` and `book` are None where no message was taken; `by` names the filter or rule that decided.
 
     `summary` and `rules` are worked out when they are asked for, so that an event nobody prints costs nothing.

@@ -1,7 +1,5 @@
 """One SMTP client's session on the MX: admission by the pinned rule book, acceptance, and a history row for all that failed."""
 
-from dataclasses import replace
-
 from inbound.accept import Delivery, take, tell
 from inbound.admission import Sender, admit, complete, is_vouched, storage_refusal
 from inbound.connection_facts import ConnectionFacts
@@ -11,6 +9,7 @@ from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.reply import NEED_MAIL, SENDER_OK, TRY_AGAIN, Reply
+from mail.values import changed
 
 
 class InboundSession:
@@ -106,7 +105,7 @@ class InboundSession:
             return self._client, ()
         name = await self._facts.name()
         is_free = is_vouched(trail.book, self._client, trail.accepted)
-        return replace(self._client, name=name or self._client.name), () if is_free else await self._facts.listed()
+        return changed(self._client, name=name or self._client.name), () if is_free else await self._facts.listed()
 
     async def reset(self) -> None:
         trail, self._trail = self._trail, None
@@ -149,5 +148,5 @@ class InboundSession:
         now = self._services.clock()
         teller = Teller(session=self._id, client=self._client)
         row = teller.row(self._rows, now, refusal, mail_from=mail_from, phase=phase)
-        row = replace(row, rcpt_to=tuple(map(str, recipients)))
+        row = changed(row, rcpt_to=tuple(map(str, recipients)))
         await tell(row, refusal.reply if refusal else None, self._services)

@@ -8,11 +8,11 @@ that would be valid under SMTPUTF8.
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
 import idna
 
 from mail.errors import Malformed
+from mail.values import Value
 
 LOCAL_PART_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 §4.5.3.1.2
@@ -38,8 +38,7 @@ class NeedsSmtputf8(Malformed):
     """The address is internationalised and the transaction did not ask for SMTPUTF8 (RFC 6531 §3.5: 553 5.6.7)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mailbox:
+class Mailbox(Value, frozen=True, kw_only=True):
     """Local-part and domain (RFC 5321 §4.1.2).
 
     `local_part` is the content: quotes and quoted-pairs are removed, so two spellings of one mailbox are equal.

@@ -1,11 +1,11 @@
 """Who is on the other end of the connection."""
 
 import ipaddress
-from dataclasses import dataclass
+
+from mail.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(Value, frozen=True, kw_only=True):
     """The parameters of an established TLS session, in OpenSSL's words (`TLSv1.3`, `TLS_AES_256_GCM_SHA384`)."""
 
     version: str
@@ -13,8 +13,7 @@ class Tls:
     sni: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class Client(Value, frozen=True, kw_only=True):
     """The SMTP client as we know it (RFC 5321 §4.4).
 
     `ip` is canonical text without zone, IPv4-mapped IPv6 folded to IPv4; None in a replay that names no client.

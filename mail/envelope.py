@@ -1,12 +1,10 @@
 """What MAIL and RCPT said (RFC 5321 §2.3.1), with the parameters of RFC 3461 kept for later hops."""
 
-from dataclasses import dataclass
-
 from mail.address import Mailbox
+from mail.values import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
+class Recipient(Value, frozen=True, kw_only=True):
     """One forward-path; `notify` and `orcpt` are RFC 3461's parameters as sent."""
 
     mailbox: Mailbox
@@ -14,8 +12,7 @@ class Recipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(Value, frozen=True, kw_only=True):
     """One mail transaction. `reverse_path` is None for the null sender; recipients stand in the order of RCPT, distinct."""
 
     reverse_path: Mailbox | None

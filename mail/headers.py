@@ -6,10 +6,10 @@
 """
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
 from mail.errors import Misuse
+from mail.values import Value
 
 FOLD_AT = 78  # RFC 5322 §2.1.1
 
@@ -19,8 +19,7 @@ _NAME_TEXT = re.compile(r"[!-9;-~]+\Z")
 _BREAK = re.compile("[\r\n\0]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Value, frozen=True, kw_only=True):
     """One header field. `raw` are its bytes as on the wire with the final CRLF; `raw` is `message[start:end]`."""
 
     name: str

@@ -1,8 +1,9 @@
 """What came of a step: a closed list, shared by the rule machine, the ledger and the actions (semantics.md §3)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from mail.values import Value, field
 
 
 class Result(StrEnum):
@@ -26,8 +27,7 @@ class Control(StrEnum):
     STOP_RULE_SET = "STOP_RULE_SET"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Value, frozen=True, kw_only=True):
     """One step's outcome. `detail` is a sentence for the operator; `data` are facts such as `object_key` or `status`.
 
     `retry_after_seconds` is what the destination asked for; it is meaningful with FAILED only.

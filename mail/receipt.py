@@ -5,7 +5,6 @@ many messages share and which are stored once by digest).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -15,11 +14,11 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.headers import HeaderView, parse_header
 from mail.message import Span, without_spans
+from mail.values import Value, changed, field
 from mail.verdict import Verdicts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(Value, frozen=True, kw_only=True):
     """One DNS answer that a check used. `outcome` is records, none or temporary; `digest` names the answer's content."""
 
     check: str
@@ -30,8 +29,7 @@ class Query:
     ttl_left: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Value, frozen=True, kw_only=True):
     """What the checks were told (semantics.md §5). `answers` maps a digest to the records, each a JSON-able list of strings."""
 
     queries: tuple[Query, ...] = ()
@@ -39,8 +37,7 @@ class Evidence:
     scanner_replies: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(Value, frozen=True, kw_only=True):
     """One MIME part that has a file name or an attachment disposition; `octets` are of the decoded content."""
 
     name: str
@@ -48,8 +45,7 @@ class Attachment:
     octets: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Value, frozen=True, kw_only=True):
     """One received message, judged.
 
     `size` and `digest` (SHA-256, hex) are of the bytes as they came. `header` is the header section as it came, with the blank
@@ -86,7 +82,7 @@ def _view(header: bytes) -> HeaderView:
 
 def encode_receipt(receipt: Receipt) -> bytes:
     """The receipt as JSON without header section and DNS answers, which are stored beside it."""
-    bare = replace(receipt, header=b"", evidence=replace(receipt.evidence, answers={}))
+    bare = changed(receipt, header=b"", evidence=changed(receipt.evidence, answers={}))
     return msgspec.json.encode(bare)
 
 
@@ -96,4 +92,4 @@ _decoder = msgspec.json.Decoder(Receipt)
 def decode_receipt(data: bytes, header: bytes, answers: Mapping[str, tuple[str, ...]]) -> Receipt:
     """The receipt as it was, from its three stored parts."""
     bare = _decoder.decode(data)
-    return replace(bare, header=header, evidence=replace(bare.evidence, answers=answers))
+    return changed(bare, header=header, evidence=changed(bare.evidence, answers=answers))

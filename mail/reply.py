@@ -4,16 +4,15 @@
 """
 
 import re
-from dataclasses import dataclass, replace
 
 from mail.errors import Misuse
+from mail.values import Value, changed
 
 _UNPRINTABLE = re.compile(r"[^ -~]")
 LINE_TEXT_OCTETS = 480  # RFC 5321 §4.5.3.1.5: 512 with code, enhanced code and CRLF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Value, frozen=True, kw_only=True):
     """One reply. `detail` is RFC 3463's `subject.detail`; the class digit is derived, so code and class cannot disagree.
 
     `detail` is None for replies that carry no enhanced code (220, 354, EHLO's 250). `lines` follow the first.
@@ -40,10 +39,10 @@ class Reply:
 
     def because(self, text: str) -> "Reply":
         """The same reply with other prose; the codes stay together."""
-        return replace(self, text=text)
+        return changed(self, text=text)
 
     def closing(self) -> "Reply":
-        return replace(self, close=True)
+        return changed(self, close=True)
 
     def __bytes__(self) -> bytes:
         texts = (self.text, *self.lines)

@@ -1,8 +1,9 @@
 """What the checks found, in RFC 8601's words, and what SES calls it, derived by one table (semantics.md §5)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from mail.values import Value, changed, field
 
 DKIM_RESULTS = ("none", "pass", "fail", "policy", "neutral", "temperror", "permerror")
 
@@ -27,8 +28,7 @@ _SPF_STATUS = {
 _DMARC_STATUS = {"pass": Status.PASS, "fail": Status.FAIL, "none": Status.GRAY}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthResult:
+class AuthResult(Value, frozen=True, kw_only=True):
     """One method's result (RFC 8601 §2.2).
 
     `reason` is a stable word or short phrase for the trace; `properties` are `ptype.property` pairs such as `smtp.mailfrom`,
@@ -41,8 +41,7 @@ class AuthResult:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanResult:
+class ScanResult(Value, frozen=True, kw_only=True):
     """One scanner's opinion. `score` and `threshold` in the engine's own unit; `symbols` are what it found.
 
     `is_temporary` says of PROCESSING_FAILED alone whether a later attempt may help: a message that is too large stays so.
@@ -61,8 +60,7 @@ class ScanResult:
 DISABLED = ScanResult(status=Status.DISABLED, reason="no engine is configured")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdicts:
+class Verdicts(Value, frozen=True, kw_only=True):
     """Everything that was judged about one message.
 
     `spf` holds the MAIL FROM identity's result (`smtp.mailfrom`; `smtp.helo` for the null sender). `dkim` has one result for
@@ -119,7 +117,7 @@ class Verdicts:
         if scanned or (self.spam.status is Status.DISABLED and self.virus.status is Status.DISABLED):
             return self
         unseen = ScanResult(status=Status.DISABLED, reason="the rule does not scan")
-        return replace(self, spam=unseen, virus=unseen)
+        return changed(self, spam=unseen, virus=unseen)
 
     @property
     def spf_domain(self) -> str | None:

@@ -6,10 +6,10 @@ others said, so that the trace is complete.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mail.address import Mailbox
+from mail.values import Value
 from rules.conditions import Predicate, all_of, any_of
 from rules.facts import Facts, Seen, shown
 from rules.step import ConditionTrace
@@ -17,8 +17,7 @@ from rules.step import ConditionTrace
 _SHOWN = 120
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Value, frozen=True, kw_only=True):
     """`taken` and `unknown` are among the recipients asked for, in order. `why` says what decided where not all were taken.
 
     `is_temporary`: what is unknown may be known later.

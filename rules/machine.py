@@ -13,11 +13,11 @@ An attempt that failed and will be repeated (FAILED; RETRYING where the step hol
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from mail.address import Mailbox
 from mail.outcome import Control, Outcome, Result
 from mail.receipt import Receipt
+from mail.values import Value, changed
 from rules import reasons
 from rules.compiled import CompiledBook, CompiledRule
 from rules.conditions_decision import Decision
@@ -29,16 +29,14 @@ EFFECTLESS = ("add_header", "stop")  # they change the walk and nothing in the w
 _HANDLING = (Result.DONE, Result.RETRYING, Result.WOULD_RUN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(Value, frozen=True, kw_only=True):
     """One candidate that the walk has reached, with its decision; None where it was not asked."""
 
     trace: RuleTrace
     decision: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
+class Evaluation(Value, frozen=True, kw_only=True):
     """Where a walk stands. Made by `start`; never changed, only advanced."""
 
     compiled: CompiledBook
@@ -93,7 +91,7 @@ class Evaluation:
             raise ValueError("the walk is finished")
         if outcome.result is Result.FAILED or (outcome.result is Result.RETRYING and step.holds):
             return self
-        moved = replace(
+        moved = changed(
             self, step=None, action=self.action + 1, steps=(*self.steps, StepTrace(step=step, outcome=outcome))
         )
         return moved._after(step, outcome)._settled()
@@ -108,7 +106,7 @@ class Evaluation:
             if number > position
         }
         wanted = {number: mailboxes for number, mailboxes in wanted.items() if mailboxes}
-        return replace(
+        return changed(
             self,
             evaluation=evaluation,
             wanted=wanted,
@@ -127,14 +125,14 @@ class Evaluation:
         """What a step that holds changes: the recipients, the facts, or the rest of the walk."""
         spec = step.spec
         if _ends_all(step, outcome):
-            return replace(self, ended_by=step.rule, taken=())
+            return changed(self, ended_by=step.rule, taken=())
         if spec.type in ("stop", "drop", "quarantine"):
-            return replace(self, gone=self.gone | frozenset(step.recipients), taken=())
+            return changed(self, gone=self.gone | frozenset(step.recipients), taken=())
         if is_answering(spec) and outcome.control is Control.STOP_RULE:
-            return replace(self, taken=())
+            return changed(self, taken=())
         if spec.type == "add_header":
             name, value = added_field(spec)
-            return replace(self, added=(*self.added, (name, value)), facts=self.facts.with_field(name, value))
+            return changed(self, added=(*self.added, (name, value)), facts=self.facts.with_field(name, value))
         return self
 
     def _settled(self) -> "Evaluation":
@@ -150,7 +148,7 @@ class Evaluation:
                 step = self._step(rule, action, taken)
                 break
             cursor, action, taken = cursor + 1, 0, ()
-        return replace(self, cursor=cursor, action=action, taken=taken, decided=tuple(decided), step=step)
+        return changed(self, cursor=cursor, action=action, taken=taken, decided=tuple(decided), step=step)
 
     def _asked(self, rule: CompiledRule) -> Decided:
         wanted = self.wanted[rule.position]

@@ -1,11 +1,11 @@
 """What the rule machine says: the next step, and the trace that explains every rule, matched or not."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from mail.address import Mailbox
 from mail.outcome import Outcome
 from mail.reply import Reply
+from mail.values import Value
 from rules.model import ActionSpec
 
 _HOLDING = frozenset(("add_header", "stop", "bounce", "drop", "quarantine"))
@@ -21,8 +21,7 @@ def holds_the_walk(spec: ActionSpec) -> bool:
     return spec.type in _HOLDING or is_answering(spec)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Value, frozen=True, kw_only=True):
     """One action to run now, for these recipients.
 
     `position` counts the steps of the walk from 0. `scanned` says whether this rule sees spam and virus verdicts. `added` are the
@@ -58,8 +57,7 @@ class Step:
         return self.ordered or self.on_failure == "stop" or holds_the_walk(self.spec)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConditionTrace:
+class ConditionTrace(Value, frozen=True, kw_only=True):
     """One condition as it was evaluated. `condition` is its YAML form on one line; `saw` the value; None: cannot tell."""
 
     condition: str
@@ -67,8 +65,7 @@ class ConditionTrace:
     result: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleTrace:
+class RuleTrace(Value, frozen=True, kw_only=True):
     """One rule's part in the decision. `reason` is a sentence; `recipients` are those that the rule took."""
 
     name: str
@@ -78,16 +75,14 @@ class RuleTrace:
     recipients: tuple[Mailbox, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepTrace:
+class StepTrace(Value, frozen=True, kw_only=True):
     """One step of the walk with its outcome."""
 
     step: Step
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disposition:
+class Disposition(Value, frozen=True, kw_only=True):
     """What to answer at the end of DATA (semantics.md §3).
 
     `kind` is accept, reject (every recipient is bounced on every path; `runs_on` says whether other steps remain to be run),

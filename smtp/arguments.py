@@ -5,12 +5,13 @@
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mail.address import Mailbox, NeedsSmtputf8, parse_domain, parse_path
 from mail.client import Client, canonical_ip
 from mail.errors import Malformed
 from mail.reply import BAD_ADDRESS, BAD_PARAMETER, BAD_SENDER, MESSAGE_TOO_BIG, NEEDS_SMTPUTF8, SYNTAX_ERROR, Reply
+from mail.values import changed
 
 # A quoted local-part may hold spaces and angle brackets; a space behind the colon is common in the wild.
 _PATH = r' *(<(?:[^"<>]|"(?:[^"\\]|\\.)*")*>)((?: +[^ ]+)*) *\Z'
@@ -156,15 +157,15 @@ def _with_attribute(client: Client, name: str, value: str) -> Client:
     match name:
         case "ADDR":
             text = value[5:] if value[:5].lower() == "ipv6:" else value
-            return replace(client, ip=canonical_ip(text) if text else None)
+            return changed(client, ip=canonical_ip(text) if text else None)
         case "PORT":
-            return replace(client, port=_port(value) if value else None)
+            return changed(client, port=_port(value) if value else None)
         case "NAME":
-            return replace(client, name=value.lower() or None)
+            return changed(client, name=value.lower() or None)
         case "HELO":
-            return replace(client, helo=parse_hello(value.encode()) if value else None)
+            return changed(client, helo=parse_hello(value.encode()) if value else None)
         case "PROTO":
-            return replace(client, protocol="ESMTP" if value.upper() == "ESMTP" else "SMTP")
+            return changed(client, protocol="ESMTP" if value.upper() == "ESMTP" else "SMTP")
         case _:
             raise Refusal(BAD_PARAMETER)
 

@@ -1,7 +1,6 @@
 """The commands that change the session's state (semantics.md §7), each a function of the machine and its argument."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mail.envelope import Recipient
@@ -23,6 +22,7 @@ from mail.reply import (
     UNKNOWN_COMMAND,
     Reply,
 )
+from mail.values import changed
 from smtp.arguments import Refusal, parse_bdat, parse_hello, parse_mail, parse_rcpt, parse_xclient
 from smtp.config import is_within
 from smtp.content import Content
@@ -70,7 +70,7 @@ def _helo(machine: "Machine", argument: bytes) -> None:
 def _greet(machine: "Machine", verb: str, name: str) -> None:
     machine.drop_transaction()
     protocol = "SMTP" if verb == "HELO" else "ESMTPS" if machine.client.tls else "ESMTP"  # RFC 3848
-    client = replace(machine.client, helo=machine.helo_override or name, protocol=protocol)
+    client = changed(machine.client, helo=machine.helo_override or name, protocol=protocol)
     machine.greeting = verb
     machine.ask(Hello(client))
 
@@ -96,7 +96,7 @@ def _xclient(machine: "Machine", argument: bytes) -> None:
         raise Refusal(UNKNOWN_COMMAND)
     if machine.transaction.is_open:
         raise Refusal(BAD_SEQUENCE)
-    client = parse_xclient(argument, replace(machine.client, helo=machine.helo_override))
+    client = parse_xclient(argument, changed(machine.client, helo=machine.helo_override))
     machine.helo_override = client.helo
     machine.greeting = ""  # the session starts again: it is greeted, and says EHLO
     machine.ask(Hello(client))

@@ -12,7 +12,6 @@ another. A reader returns False when it needs more octets. The transaction is on
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from mail.client import Client, Tls
 from mail.reply import (
@@ -24,6 +23,7 @@ from mail.reply import (
     TRY_AGAIN,
     Reply,
 )
+from mail.values import changed
 from smtp import commands
 from smtp.arguments import MailArgument
 from smtp.config import BareNewline, SmtpConfig, is_within
@@ -138,7 +138,7 @@ class Machine:
     def secured(self, tls: Tls) -> None:
         """TLS stands. The client must say EHLO again, and nothing it said before counts (RFC 3207 §4.2)."""
         protocol = self.client.protocol if self.config.implicit_tls else "SMTP"
-        self.client = replace(self.client, tls=tls, helo=None, protocol=protocol)
+        self.client = changed(self.client, tls=tls, helo=None, protocol=protocol)
         self.greeted_with = ""
         self._is_deaf = False
         if self.config.implicit_tls:

@@ -3,12 +3,12 @@
 A reader takes what there is of its content, and answers or asks when it ends. Every refusal ends the transaction.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mail.crlf import normalise
 from mail.errors import Malformed
 from mail.reply import BAD_SEQUENCE, BARE_NEWLINE, MESSAGE_TOO_BIG, OK, Reply
+from mail.values import changed
 from smtp.content import DotContent
 from smtp.events import Data
 from smtp.proxy import parse_proxy
@@ -33,7 +33,7 @@ def read_proxy(machine: "Machine") -> bool:
     elif proxied.ip is None:
         machine.open_for(machine.client)
     else:
-        machine.open_for(replace(machine.client, ip=proxied.ip, port=proxied.port))
+        machine.open_for(changed(machine.client, ip=proxied.ip, port=proxied.port))
     return True
 
 

@@ -6,10 +6,10 @@ any other with Unicode's. `matches` is the meaning; the statement that `find` bu
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import replace
 
 from mail.errors import Malformed
 from mail.outcome import Result
+from mail.values import changed
 from spool.ports import HistoryQuery, HistoryRow, LedgerRow, MessageState
 from spool.schema import INDEXED_STATES, micros, moment, storable
 
@@ -51,7 +51,7 @@ def cleaned(row: HistoryRow) -> HistoryRow:
     texts = (row.helo, row.mail_from or "", *row.rcpt_to, row.reply, row.subject, row.header_from, row.by, row.detail)
     if "".join(texts).isascii():
         return row
-    return replace(
+    return changed(
         row,
         helo=storable(row.helo),
         mail_from=None if row.mail_from is None else storable(row.mail_from),

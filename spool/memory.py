@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mail.errors import Misuse
+from mail.values import changed
 from spool import history
 from spool.jobs import FRESH, state_after
 from spool.messages import next_walk
@@ -82,7 +83,7 @@ class MemorySpool:
     async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
         due = [job for job in self._ready() if job.not_before <= now and job.destination not in without][:limit]
         for job in due:
-            self._jobs[job.id] = replace(job, state=JobState.LEASED, attempts=job.attempts + 1)
+            self._jobs[job.id] = changed(job, state=JobState.LEASED, attempts=job.attempts + 1)
         return [self._jobs[job.id] for job in due]
 
     async def next_due(self) -> datetime | None:
@@ -98,9 +99,9 @@ class MemorySpool:
                 del self._jobs[job.id]
             else:
                 due = unit.job.not_before or job.not_before
-                self._jobs[job.id] = replace(job, state=unit.job.state, not_before=due, last=unit.job.last)
+                self._jobs[job.id] = changed(job, state=unit.job.state, not_before=due, last=unit.job.last)
         for row in unit.ledger:
-            held.ledger[row.evaluation, row.rule, row.index, row.recipient] = replace(row, data=dict(row.data))
+            held.ledger[row.evaluation, row.rule, row.index, row.recipient] = changed(row, data=dict(row.data))
         for new in unit.new_jobs:
             self._queue(new, leased=False)
         if unit.evaluation is not None:
@@ -129,29 +130,29 @@ class MemorySpool:
         return found[: query.limit]
 
     async def change_jobs(self, ids: Sequence[int], state: JobState | None, now: datetime) -> int:
-        changed = [self._jobs[each] for each in dict.fromkeys(ids) if each in self._jobs]
-        changed = [job for job in changed if job.state is not JobState.LEASED]
-        for job in changed:
+        chosen = [self._jobs[each] for each in dict.fromkeys(ids) if each in self._jobs]
+        chosen = [job for job in chosen if job.state is not JobState.LEASED]
+        for job in chosen:
             if state is None:
                 del self._jobs[job.id]
             elif state is JobState.READY:
                 expires = None if job.expires_at is None else now + FRESH
-                self._jobs[job.id] = replace(job, state=state, not_before=now, expires_at=expires)
+                self._jobs[job.id] = changed(job, state=state, not_before=now, expires_at=expires)
             else:
-                self._jobs[job.id] = replace(job, state=state)
-        for message_id in {job.message_id for job in changed}:
+                self._jobs[job.id] = changed(job, state=state)
+        for message_id in {job.message_id for job in chosen}:
             held = self._message(message_id)
             if held.message is not None and held.message.state is not MessageState.REJECTED:
                 left = [job for job in self._jobs.values() if job.message_id == message_id]
                 self._set(held, state=state_after(left))
-        return len(changed)
+        return len(chosen)
 
     async def re_evaluate(self, message_id: str, rule_book: str, now: datetime) -> NewJob:
         held = self._message(message_id)
         if held.message is None or held.raw is None:
             raise NotFound(f"the body of {message_id} is gone")
         new = next_walk(message_id, held.message.evaluation + 1, now)
-        held.message = replace(held.message, evaluation=new.evaluation, rule_book=rule_book, state=MessageState.ACTIVE)
+        held.message = changed(held.message, evaluation=new.evaluation, rule_book=rule_book, state=MessageState.ACTIVE)
         self._queue(new, leased=False)
         return new
 
@@ -211,7 +212,7 @@ class MemorySpool:
 
     def _set(self, held: _Held, **changes: object) -> None:
         assert held.message is not None
-        held.message = replace(held.message, **changes)  # type: ignore[arg-type]
+        held.message = changed(held.message, **changes)
 
     def _octets(self) -> int:
         return sum(len(held.raw) for held in self._held.values() if held.raw is not None)

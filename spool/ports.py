@@ -5,13 +5,14 @@ Every change is a unit: it is applied whole or not at all, and the call returns 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from mail.errors import Temporary
 from mail.outcome import Result
+from mail.values import Value, field
 
 
 class Full(Temporary):
@@ -69,8 +70,7 @@ KEPT_STATES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Value, frozen=True, kw_only=True):
     """One piece of work. `key` is its idempotency key; `destination` groups jobs that one dead target holds up.
 
     `attempts` counts leases, this one included. `expires_at` is when it is given up; None for a walk.
@@ -89,8 +89,7 @@ class Job:
     evaluation: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(Value, frozen=True, kw_only=True):
     kind: JobKind
     message_id: str
     key: str
@@ -102,8 +101,7 @@ class NewJob:
     last: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRow:
+class LedgerRow(Value, frozen=True, kw_only=True):
     """One step that was reached, and what came of it last. `(message_id, evaluation, rule, index, recipient)` is its key.
 
     `position` is the order in which the walk reached it, from 0; `control` is a function's disposition.
@@ -124,8 +122,7 @@ class LedgerRow:
     data: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
+class HistoryRow(Value, frozen=True, kw_only=True):
     """One SMTP transaction, refused ones too (semantics.md §8: find).
 
     `id` is the message id, or the session's id with a counter for a transaction that produced no message. `phase` is where it
@@ -150,8 +147,7 @@ class HistoryRow:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(Value, frozen=True, kw_only=True):
     """A message that we are about to promise. `raw` is the whole message; `header_octets` of it are the header section.
 
     `receipt` is `mail.receipt.encode_receipt`'s JSON and `answers` its DNS answers by digest. `job` is None when nothing is left
@@ -171,8 +167,7 @@ class Accepted:
     keep_body: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobChange:
+class JobChange(Value, frozen=True, kw_only=True):
     """What becomes of a job that is `was`: removed when `state` is None, else put back with these values."""
 
     id: int
@@ -182,8 +177,7 @@ class JobChange:
     was: JobState = JobState.LEASED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Value, frozen=True, kw_only=True):
     """One outcome with everything that follows from it, as one unit. `evaluation` becomes the message's newest one."""
 
     message_id: str
@@ -194,8 +188,7 @@ class Recorded:
     evaluation: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredMessage:
+class StoredMessage(Value, frozen=True, kw_only=True):
     """A message as the spool holds it; `header` and the body may be gone by retention (None)."""
 
     message_id: str
@@ -258,8 +251,7 @@ class Swept:
     messages: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Load(Value, frozen=True, kw_only=True):
     """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of a unit in the writer's queue.
 
     `ready_jobs` are the ready jobs that have not failed yet (`last` is empty): retrying ones do not count. `cap_reached` is what

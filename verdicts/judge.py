@@ -8,13 +8,14 @@ other; its traceback goes to `Judgement.crashes`, for history and log, and never
 When every answer is cached, the body is small and nothing is scanned, no task is made and the loop is not visited.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.message import Message
 from mail.receipt import Evidence
+from mail.values import changed
 from mail.verdict import DISABLED, AuthResult, Verdicts
 from verdicts.builtin_scorer import BuiltinScorer
 from verdicts.builtin_scorer_features import Found
@@ -149,7 +150,7 @@ async def _authenticate(
     await driver.finish(dmarc)
     sealed = arc.result
     if dmarc.result.vouched_by is not None:
-        sealed = replace(sealed, properties={**sealed.properties, TRUSTED: "true"})
+        sealed = changed(sealed, properties={**sealed.properties, TRUSTED: "true"})
     return spf.result, dkim.result, sealed, dmarc.result, driver.crashes
 
 

@@ -1,13 +1,12 @@
 """Scanners without an engine: the one that answers from recorded evidence. Having no engine at all is `None`."""
 
-from dataclasses import replace
-
 import msgspec
 
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Temporary
 from mail.receipt import Evidence
+from mail.values import changed
 from mail.verdict import ScanResult
 
 REPLY_OCTETS = 8 * 1024  # semantics.md §5
@@ -23,7 +22,7 @@ def recorded_reply(result: ScanResult) -> str:
 def bounded(result: ScanResult) -> ScanResult:
     """A result whose evidence is of at most 8 KiB, so that the verdict and its replay are the same; of too many symbols the last
     ones are left out."""
-    result = replace(
+    result = changed(
         result,
         engine=result.engine[:64],
         version=result.version[:128],
@@ -31,7 +30,7 @@ def bounded(result: ScanResult) -> ScanResult:
         symbols=tuple(symbol[:128] for symbol in result.symbols[:256]),
     )
     while result.symbols and len(msgspec.json.encode(result)) > REPLY_OCTETS:
-        result = replace(result, symbols=result.symbols[: len(result.symbols) // 2])
+        result = changed(result, symbols=result.symbols[: len(result.symbols) // 2])
     return result
 
 

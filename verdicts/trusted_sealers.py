@@ -10,11 +10,12 @@ whole body, else what it vouches for is not what arrived.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mail.address import parse_domain
 from mail.errors import Malformed
 from mail.message import Message
+from mail.values import changed
 from mail.verdict import AuthResult
 from verdicts.check_arc import ArcSet, arc_sets, results_of_set
 from verdicts.dkim_signature import Refused, read_tags
@@ -101,11 +102,11 @@ def passed_identities(attestation: Attestation, *, strictly: bool) -> tuple[Auth
         if result.result != "pass":
             continue
         if result.method == "spf" and (domain := _domain(result.properties.get("smtp.mailfrom", ""))):
-            spf = replace(result, properties={"smtp.mailfrom": domain})
+            spf = changed(result, properties={"smtp.mailfrom": domain})
         elif result.method == "dkim":
             told = result.properties.get("header.d") or ("" if strictly else result.properties.get("header.i", ""))
             if domain := _domain(told):
-                signers.append(replace(result, properties={"header.d": domain}))
+                signers.append(changed(result, properties={"header.d": domain}))
     return spf, tuple(signers[:SIGNERS])
 
 

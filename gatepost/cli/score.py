@@ -20,6 +20,7 @@ from gatepost.zone_file import read_zone
 from inbound.ports import Judge
 from mail.errors import Malformed
 from mail.receipt import Evidence
+from mail.values import changed
 from mail.verdict import Status
 from rules.compiled import Needs
 from verdicts.dns_recorded import RecordedResolver
@@ -121,11 +122,11 @@ async def _with_facts(
     """The client with what DNS says of it. Where DNS is not asked, nobody is blamed for having no name there."""
     ip = sample.client.ip
     if ip is None or dns is None:
-        return replace(sample, client=replace(sample.client, ip=None)), ()
+        return replace(sample, client=changed(sample.client, ip=None)), ()
     lists = wire.dns_lists_of(settings, resolver)
     listed = tuple([zone for zone, is_listed in lists.items() if await is_listed(ip)])
     name = await confirmed_name(resolver, ip)
-    return replace(sample, client=replace(sample.client, name=name)), listed
+    return replace(sample, client=changed(sample.client, name=name)), listed
 
 
 def _lines(measures: Measures) -> Iterable[str]:

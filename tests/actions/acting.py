@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from mail.headers import header_field, parse_header
 from mail.ids import message_id
 from mail.outcome import DONE, Outcome, Result
 from mail.receipt import Receipt, encode_receipt
+from mail.values import changed
 from mail.verdict import AuthResult, Verdicts
 from rules.compiled import CompiledBook, compile_book
 from rules.model import ActionSpec, Rule, RuleBook, RuleSet
@@ -228,7 +229,7 @@ class House:
         return self
 
     async def accept(self, raw: bytes = RAW, *, identifier: str = ID, state: MessageState = MessageState.ACTIVE) -> Job:
-        received = replace(receipt_of(raw, identifier=identifier), rule_set=self.book.digest)
+        received = changed(receipt_of(raw, identifier=identifier), rule_set=self.book.digest)
         history = HistoryRow(
             id=identifier,
             session="s",
@@ -302,7 +303,7 @@ async def reopen(house: House) -> None:
     if isinstance(house.spool, MemorySpool):
         for number, job in house.spool._jobs.items():
             if job.state is JobState.LEASED:
-                house.spool._jobs[number] = replace(job, state=JobState.READY)
+                house.spool._jobs[number] = changed(job, state=JobState.READY)
     else:
         await house.spool.close()
         house.spool = house.open()

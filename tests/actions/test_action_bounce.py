@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from email import message_from_bytes
 from typing import Any
 
@@ -14,6 +13,7 @@ from actions.protocol import Parked
 from mail.address import Mailbox, parse_mailbox
 from mail.delivery import DeliveryStatus
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from mail.verdict import AuthResult, Verdicts
 
 PARAMETERS = {"smtp_reply_code": "550", "status_code": "5.1.1", "message": "Mailbox does not exist"}
@@ -104,7 +104,7 @@ async def test_only_spf_or_aligned_dmarc_vouches(judged: Verdicts, vouched: bool
 
 async def test_spf_of_the_helo_identity_vouches_for_nobody() -> None:
     judged = verdicts(dmarc="none")
-    helo = replace(judged, spf=AuthResult(method="spf", result="pass", properties={"smtp.helo": "sender.example"}))
+    helo = changed(judged, spf=AuthResult(method="spf", result="pass", properties={"smtp.helo": "sender.example"}))
     assert (await bounced(Sink(), judged=helo)).result is Result.SUPPRESSED
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +33,7 @@ from actions.protocol import Context, Parked
 from mail.errors import Malformed, Permanent, Temporary
 from mail.ids import message_id
 from mail.outcome import DONE, Outcome, Result
+from mail.values import changed
 from spool.ports import Broken, Full, JobKind, JobState, MessageState, Recorded
 
 
@@ -311,7 +311,7 @@ async def test_job_whose_message_is_gone_disturbs_no_other(make: Make, caplog: p
     stored = Told()
     house = make(rule("a", disk()), disk=stored)
     job = await house.accept()
-    house.runner.take(replace(job, message_id=message_id(NOW, 0, bytes(17))))
+    house.runner.take(changed(job, message_id=message_id(NOW, 0, bytes(17))))
     house.runner.take(job)
     await house.runner.idle()
     assert len(stored.seen) == 1

@@ -15,6 +15,7 @@ from actions.deliver import Deliver
 from actions.protocol import Context
 from mail.address import parse_mailbox
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from rules.model import ActionSpec
 from spool.ports import JobState
 
@@ -80,7 +81,7 @@ async def test_a_redriven_step_tries_those_again_that_had_refused() -> None:
 async def test_nothing_is_sent_where_everybody_has_it() -> None:
     carrier = Told()
     done = await deliver(carrier)
-    again = await deliver(carrier, replace(done, result=Result.FAILED))
+    again = await deliver(carrier, changed(done, result=Result.FAILED))
     assert (again.result, len(carrier.sent)) == (Result.DONE, 1)
 
 
@@ -139,14 +140,14 @@ async def test_what_a_cut_off_attempt_left_is_no_obstacle(tmp_path: Path) -> Non
 async def test_another_step_has_another_name(tmp_path: Path) -> None:
     context = attempt({"maildir": "box"})
     await into(tmp_path, context)
-    await into(tmp_path, replace(context, step=replace(context.step, index=1)))
+    await into(tmp_path, replace(context, step=changed(context.step, index=1)))
     assert len(list((tmp_path / "box" / "new").iterdir())) == 2
 
 
 @pytest.mark.parametrize("rule_name", ["../../etc", "a/b", ".", "x\0y", ":2,S"])
 async def test_no_name_leads_out_of_the_maildir(tmp_path: Path, rule_name: str) -> None:
     context = attempt({"maildir": "box"})
-    await into(tmp_path, replace(context, step=replace(context.step, rule=rule_name)))
+    await into(tmp_path, replace(context, step=changed(context.step, rule=rule_name)))
     (file,) = (tmp_path / "box" / "new").iterdir()
     assert set(file.name) <= set("0123456789abcdef.mxeapl-co")
     assert sorted(os.listdir(tmp_path)) == ["box"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from actions.quarantine import Quarantine
 from actions.stop import Stop
 from mail.errors import Temporary
 from mail.outcome import Result
+from mail.values import changed
 from rules.model import ActionSpec
 from spool.ports import Job, JobKind, JobState, MessageState, NotFound, Retention
 
@@ -81,7 +81,7 @@ async def test_a_second_hold_behind_the_first_is_released_by_itself(make: Make) 
 
 
 async def test_a_step_that_retries_behind_a_release_finds_its_way(make: Make) -> None:
-    store = Told(failed(), failed(), replace(failed(), result=Result.DONE))
+    store = Told(failed(), failed(), changed(failed(), result=Result.DONE))
     house = holding(make, rule("spam", HOLD), rule("later", disk("y")), disk=store)
     await house.deliver()
     await release(house)

@@ -26,6 +26,7 @@ from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
 from mail.errors import Permanent, Temporary
 from mail.outcome import Outcome, Result
+from mail.values import changed
 from spool.subscriptions import SubscriptionState
 
 
@@ -169,7 +170,7 @@ async def test_one_dead_subscriber_repeats_nothing_to_the_others(keys: Path) -> 
     assert states(outcome) == [("a.example:443", "delivered"), ("b.example:443", "retrying"), ("c.example:443", "dead")]
     assert outcome.detail == "published to 1 of 3 subscribers; b.example:443 HTTP 500; c.example:443 HTTP 404"
     http.answers["bad"] = HttpReply(status=200)
-    outcome = await sns.run(context(to, earlier=replace(outcome, result=Result.RETRYING)))
+    outcome = await sns.run(context(to, earlier=changed(outcome, result=Result.RETRYING)))
     assert outcome.result is Result.DEAD, "one was given up, which nobody may overlook"
     assert [len(http.to(name)) for name in ("good", "bad", "gone")] == [1, 2, 1]
     http.answers["gone"] = HttpReply(status=200)

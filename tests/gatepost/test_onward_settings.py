@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gatepost.settings import Settings
 from mail.errors import Malformed
 from mail.message import Message
 from mail.receipt import Receipt, decode_receipt
+from mail.values import changed
 from mail.verdict import AuthResult
 from verdicts.canonical import BodyHashes
 from verdicts.check_arc import check_arc
@@ -59,7 +59,7 @@ def test_a_chain_whose_check_could_not_be_made_is_not_sealed() -> None:
     seal = made(**ARC).seal
     assert seal is not None
     had = receipt()
-    unsure = replace(had, verdicts=replace(had.verdicts, arc=AuthResult(method="arc", result="temperror")))
+    unsure = changed(had, verdicts=changed(had.verdicts, arc=AuthResult(method="arc", result="temperror")))
     with pytest.raises(Malformed, match="temperror"):
         seal(Mail(number=1).raw, unsure, NOW)
 

@@ -16,6 +16,7 @@ from mail.envelope import Envelope, Recipient
 from mail.message import Message
 from mail.receipt import Evidence, Receipt, decode_receipt
 from mail.reply import Reply
+from mail.values import changed
 from mail.verdict import AuthResult, Verdicts
 from rules.compiled import CompiledBook, Needs, compile_book
 from rules.load import load_text
@@ -91,7 +92,7 @@ class Rig:
     async def session(self, client: Client = CLIENT) -> InboundSession:
         session = InboundBackend(self.services)()
         assert await session.greet(client) is None
-        assert await session.hello(replace(client, helo="client.example", protocol="ESMTP")) is None
+        assert await session.hello(changed(client, helo="client.example", protocol="ESMTP")) is None
         return session
 
     async def send(
@@ -124,4 +125,4 @@ class Rig:
 
 
 def secure(client: Client = CLIENT) -> Client:
-    return replace(client, tls=Tls(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384"))
+    return changed(client, tls=Tls(version="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384"))

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from inbound_rig import CLIENT, MESSAGE, Rig, book
 
@@ -10,6 +9,7 @@ from inbound.ports import InboundSettings
 from mail.address import parse_mailbox
 from mail.client import Client
 from mail.envelope import Envelope, Recipient
+from mail.values import changed
 from verdicts.dns_lists import parse_dns_lists
 from verdicts.dns_zone import ZoneResolver
 
@@ -61,7 +61,7 @@ async def test_a_listed_client_is_refused_at_rcpt_and_the_history_names_the_list
 
 async def test_a_client_on_no_list_passes() -> None:
     rig = Rig(book(RULES), lists=zone_lists("bl.example"))
-    replies = await rig.send("a@example.com", client=replace(CLIENT, ip="192.0.2.77"))
+    replies = await rig.send("a@example.com", client=changed(CLIENT, ip="192.0.2.77"))
     assert [reply.code for reply in replies] == [250, 250]
 
 
@@ -75,7 +75,7 @@ async def test_an_allow_filter_overrides_every_list_for_its_recipients_alone() -
 
 async def test_a_block_filter_is_named_before_a_list() -> None:
     rig = Rig(book(RULES), lists={"bl.example": _yes})
-    await rig.send("a@example.com", client=replace(CLIENT, ip="192.0.2.200"))
+    await rig.send("a@example.com", client=changed(CLIENT, ip="192.0.2.200"))
     assert [row.by for row in await rig.history()] == ["banned"]
 
 

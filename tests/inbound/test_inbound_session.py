@@ -14,6 +14,7 @@ from mail.errors import Temporary
 from mail.ids import is_message_id, shard_of
 from mail.receipt import Evidence
 from mail.reply import BARE_NEWLINE, MESSAGE_TOO_BIG, SYNTAX_ERROR
+from mail.values import changed
 from rules.compiled import CompiledBook
 from spool.memory import MemorySpool
 from spool.ports import Accepted, Broken, HistoryRow, Job, JobKind, JobQuery, JobState, Load, MessageState
@@ -116,7 +117,7 @@ async def test_a_recipient_is_answered_in_the_order_of_the_house(
     recipient: str, client: dict[str, str], reply: str, by: str
 ) -> None:
     rig = Rig(book(TOUR))
-    replies = await rig.send(recipient, client=replace(Client(ip="192.0.2.1"), **client))
+    replies = await rig.send(recipient, client=changed(Client(ip="192.0.2.1"), **client))
     assert str(replies[0]) == reply
     if replies[0].code >= 400:
         (row,) = await rig.history()
@@ -305,12 +306,12 @@ LOAD = Load(
     ("load", "is_refused"),
     [
         (LOAD, False),
-        (replace(LOAD, ready_jobs=100_000), False),
-        (replace(LOAD, ready_jobs=100_001), True),
-        (replace(LOAD, free_octets=2**30, total_octets=2**32), False),
-        (replace(LOAD, free_octets=2**30 - 1, total_octets=2**32), True),
-        (replace(LOAD, free_octets=2**36, total_octets=2**41), True),
-        (replace(LOAD, cap_reached=True), True),
+        (changed(LOAD, ready_jobs=100_000), False),
+        (changed(LOAD, ready_jobs=100_001), True),
+        (changed(LOAD, free_octets=2**30, total_octets=2**32), False),
+        (changed(LOAD, free_octets=2**30 - 1, total_octets=2**32), True),
+        (changed(LOAD, free_octets=2**36, total_octets=2**41), True),
+        (changed(LOAD, cap_reached=True), True),
     ],
 )
 def test_mail_is_refused_where_there_is_no_room(load: Load, is_refused: bool) -> None:

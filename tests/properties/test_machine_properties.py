@@ -14,6 +14,7 @@ from mail.envelope import Envelope, Recipient
 from mail.outcome import Control, Outcome, Result
 from mail.receipt import Receipt, decode_receipt, encode_receipt
 from mail.reply import VERDICT_UNAVAILABLE
+from mail.values import changed
 from mail.verdict import AuthResult, ScanResult, Status, Verdicts
 from rules.compiled import CompiledBook
 from rules.conditions import compile_condition
@@ -351,9 +352,9 @@ def test_a_refusal_at_rcpt_is_what_data_would_have_said_for_that_recipient(
 ) -> None:
     compiled = CompiledBook(book)
     recipient = message.envelope.recipients[0]
-    alone = replace(message, envelope=replace(message.envelope, recipients=(recipient,)))
+    alone = changed(message, envelope=changed(message.envelope, recipients=(recipient,)))
     # The name may not have been looked up yet.
-    client = replace(message.client, name=data.draw(st.sampled_from([None, message.client.name])))
+    client = changed(message.client, name=data.draw(st.sampled_from([None, message.client.name])))
     size = data.draw(st.sampled_from([None, message.size]))
     early = at_rcpt(compiled, client, message.envelope.reverse_path, size, recipient.mailbox)
     if early is None:
@@ -374,7 +375,7 @@ def test_an_answer_over_few_facts_holds_over_all(condition: Condition, message: 
     hidden = data.draw(st.sets(st.sampled_from(unknowns)))
     few = replace(full, **dict.fromkeys(hidden), name_is_final=False)
     if data.draw(st.booleans()):
-        few = replace(few, client=replace(few.client, name=None))
+        few = replace(few, client=changed(few.client, name=None))
     test = compile_condition(condition, AddressLists(LISTS)).test
     mailbox = message.envelope.mailboxes[0]
     early = test(few, mailbox).result

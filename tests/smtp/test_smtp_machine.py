@@ -8,6 +8,7 @@ import pytest
 from mail.client import Client, Tls
 from mail.crlf import has_bare_newline
 from mail.reply import SHUTTING_DOWN, TRY_AGAIN
+from mail.values import changed
 from smtp.config import BareNewline, Limits, SmtpConfig
 from smtp.events import Breathe, Close, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls
 from smtp.machine import Machine
@@ -443,7 +444,7 @@ def test_a_mail_that_is_accepted_after_the_client_left_is_reset() -> None:
     talk.machine.receive(b"MAIL FROM:<>\r\n")
     talk.machine.next_event()
     talk.machine.lost()
-    talk.machine.answer(replace(TRY_AGAIN, code=250))
+    talk.machine.answer(changed(TRY_AGAIN, code=250))
     assert talk.machine.next_event() == Reset()
     talk.machine.answer(None)
     assert talk.machine.next_event() == Close(linger=False)

@@ -3,12 +3,12 @@
 import asyncio
 import sqlite3
 import threading
-from dataclasses import replace
 
 import pytest
 from spool_units import accepted_of as unit
 
 from mail.errors import Misuse
+from mail.values import changed
 from spool.database import open_spool
 from spool.ports import Broken, Full, JobQuery, JobState, NotFound, Recorded
 from spool.schema import open_for_writing, prepare
@@ -247,8 +247,8 @@ class TestSpool:
         spool = open_spool(tmp_path, 0)
         await spool.accept(unit(1))
         with pytest.raises(Misuse):
-            await spool.accept(replace(unit(1), answers={"d": ("x",)}))
-        await spool.accept(replace(unit(2), answers={"d": ("x",)}))
+            await spool.accept(changed(unit(1), answers={"d": ("x",)}))
+        await spool.accept(changed(unit(2), answers={"d": ("x",)}))
         assert (await spool.message(unit(2).message_id)).answers == {"d": ("x",)}
         await spool.close()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
 from mail.message import Message
+from mail.values import changed
 from mail.verdict import ScanResult, Status
 from verdicts import judge as judge_module
 from verdicts.dns_recorded import RecordedResolver
@@ -271,12 +271,12 @@ async def test_scans_replay_from_their_evidence() -> None:
 
 
 def test_scanner_replies_are_bounded() -> None:
-    many = replace(CLEAN, symbols=tuple(f"SYMBOL_{number}" for number in range(5000)), reason="x" * 100_000)
+    many = changed(CLEAN, symbols=tuple(f"SYMBOL_{number}" for number in range(5000)), reason="x" * 100_000)
     assert len(recorded_reply(bounded(many)).encode()) <= 8 * 1024
 
 
 async def test_a_verdict_longer_than_its_evidence_is_cut_before_it_is_given() -> None:
-    many = replace(CLEAN, symbols=tuple(f"SYMBOL_{number}" for number in range(5000)), reason="é" * 100_000)
+    many = changed(CLEAN, symbols=tuple(f"SYMBOL_{number}" for number in range(5000)), reason="é" * 100_000)
     first = await judged(spam=Engine(many), wants_spam=True)
     again = await judged(spam=RecordedScanner("spam", first.evidence), wants_spam=True)
     assert again.verdicts.spam == first.verdicts.spam

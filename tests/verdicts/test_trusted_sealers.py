@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from mail.crlf import wire_bytes
 from mail.envelope import Envelope
 from mail.message import Message
 from mail.receipt import Receipt
+from mail.values import changed
 from mail.verdict import AuthResult, Status, Verdicts
 from verdicts.auth_results import authentication_results
 from verdicts.dns_recorded import RecordedResolver
@@ -91,9 +91,9 @@ async def test_authentication_results_tell_on_whose_word(style: str) -> None:
     )
     field = authentication_results(receipt, authserv_id="mx.example", style=style)
     assert b"policy.arc=lists.example" in field
-    untold = replace(judgement.verdicts, dmarc=replace(judgement.verdicts.dmarc, properties={}))
+    untold = changed(judgement.verdicts, dmarc=changed(judgement.verdicts.dmarc, properties={}))
     assert b"policy.arc" not in authentication_results(
-        replace(receipt, verdicts=untold), authserv_id="mx.example", style=style
+        changed(receipt, verdicts=untold), authserv_id="mx.example", style=style
     )
 
 
