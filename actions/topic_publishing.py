@@ -10,12 +10,13 @@ and Retry-After.
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from actions.http_port import HttpClient, HttpReply
-from actions.protocol import Context
+from actions.protocol import Context, Parked
 from actions.sns_envelope import (
     CONFIRMATION,
     FAREWELL,
@@ -27,7 +28,7 @@ from actions.sns_envelope import (
     message_id_of,
     notification_body,
 )
-from actions.topics import Publisher, Subscriber, Topic
+from actions.topics import Publisher, Queues, Subscriber, Topic
 from actions.webhook import host_and_port, retry_after
 from mail.errors import Permanent, Temporary
 from mail.outcome import Outcome, Result
@@ -39,6 +40,9 @@ ASKED_APART = timedelta(seconds=60)
 _AT_ONCE = 16
 DELIVERED, RETRYING, DEAD, ENDED = "delivered", "retrying", "dead", "ended"
 _PUBLISHED_AT, _SUBSCRIBERS, _MESSAGE_ID = "published_at", "subscribers", "sns_message_id"
+
+# SQS takes XML's characters only; in JSON these two may stand as escapes, and stand nowhere but in its strings.
+_NO_CHARACTER = re.compile("[\ufffe\uffff]")
 
 Compose = Callable[[Context], str]
 
@@ -61,7 +65,9 @@ class _Message:
 
 
 class TopicPublishing:
-    """`subscriptions` is called when they are first needed; `publisher` None: real topics have no target here."""
+    """`subscriptions` is called when they are first needed; `publisher` None: real topics have no target here;
+    `queues` None: no queue can be reached.
+    """
 
     def __init__(
         self,
@@ -70,10 +76,11 @@ class TopicPublishing:
         signer: Signer,
         urls: Urls,
         publisher: Publisher | None = None,
+        queues: Queues | None = None,
     ) -> None:
         self._http, self._subscriptions = http, subscriptions
         self._signer, self._urls = signer, urls
-        self._publisher = publisher
+        self._publisher, self._queues = publisher, queues
 
     async def publish(self, context: Context, compose: Compose) -> Outcome:
         """`compose` gives the message: the same in every attempt, so it is made as of the first one, or as of a redrive."""
@@ -100,7 +107,7 @@ class TopicPublishing:
     async def ask(self, topic: Topic, subscriber: Subscriber, now: datetime) -> None:
         """Ask a subscriber that is pending and was not asked a moment ago. Raises `Temporary` or `Permanent`."""
         if not subscriber.confirmed:
-            await self._asked(topic, self._subscriptions().of(topic.arn, subscriber.url, now), now)
+            await self._asked(topic, self._subscriptions().of(topic.arn, subscriber.endpoint, now), now)
 
     async def say_farewell(self, subscription: Subscription, now: datetime) -> None:
         """Tell a subscriber that it was unsubscribed, and how to take that back. Raises `Temporary` or `Permanent`."""
@@ -113,9 +120,9 @@ class TopicPublishing:
         return Outcome(result=Result.DONE, detail=f"published to {topic_arn}", data={_MESSAGE_ID: identifier})
 
     async def _deliver(self, topic: Topic, subscriber: Subscriber, message: _Message, now: datetime) -> Told:
-        place = host_and_port(subscriber.url)
+        place = _place(subscriber)
         try:
-            subscription = self._subscriptions().of(topic.arn, subscriber.url, now)
+            subscription = self._subscriptions().of(topic.arn, subscriber.endpoint, now)
             if subscription.state is SubscriptionState.PENDING and not subscriber.confirmed:
                 subscription = await self._asked(topic, subscription, now)
             if subscription.state is SubscriptionState.ENDED:
@@ -125,12 +132,18 @@ class TopicPublishing:
             return await self._send(topic, subscriber, subscription, message, now)
         except Temporary as error:
             return Told(state=RETRYING, to=place, detail=str(error))
-        except Permanent as error:
+        except (Permanent, Parked) as error:  # parking the step would forget who has the message
             return Told(state=DEAD, to=place, detail=str(error))
 
     async def _send(
         self, topic: Topic, subscriber: Subscriber, subscription: Subscription, message: _Message, now: datetime
     ) -> Told:
+        if subscriber.raw:
+            body = message.text.encode("utf-8", "replace")
+        else:
+            body = await self._enveloped(topic, subscription, message)
+        if subscriber.queue:
+            return await self._enqueue(subscriber, body)
         headers = headers_of(
             NOTIFICATION,
             message_id=message.id,
@@ -138,24 +151,31 @@ class TopicPublishing:
             subscription_arn=subscription.arn,
             raw=subscriber.raw,
         )
-        if subscriber.raw:
-            body = message.text.encode("utf-8", "replace")
-        else:
-            body = await notification_body(
-                self._signer,
-                self._urls,
-                fields={
-                    "TopicArn": topic.arn,
-                    "MessageId": message.id,
-                    "Subject": NOTIFICATION_SUBJECT,
-                    "Message": message.text,
-                },
-                at=message.at,
-                version=topic.signature_version,
-                subscription_arn=subscription.arn,
-            )
-        reply = await self._http.post(subscriber.url, headers, body, TIMEOUT_SECONDS)
-        return _judged(reply, host_and_port(subscriber.url), now)
+        reply = await self._http.post(subscriber.endpoint, headers, body, TIMEOUT_SECONDS)
+        return _judged(reply, _place(subscriber), now)
+
+    async def _enveloped(self, topic: Topic, subscription: Subscription, message: _Message) -> bytes:
+        return await notification_body(
+            self._signer,
+            self._urls,
+            fields={
+                "TopicArn": topic.arn,
+                "MessageId": message.id,
+                "Subject": NOTIFICATION_SUBJECT,
+                "Message": message.text,
+            },
+            at=message.at,
+            version=topic.signature_version,
+            subscription_arn=subscription.arn,
+        )
+
+    async def _enqueue(self, subscriber: Subscriber, body: bytes) -> Told:
+        """SES publishes no message attributes, so a raw message has none either."""
+        if self._queues is None:
+            raise Permanent("no client for queues")
+        text = _NO_CHARACTER.sub(lambda found: f"\\u{ord(found.group()):04x}", body.decode())
+        identifier = await self._queues.send(subscriber.endpoint, text)
+        return Told(state=DELIVERED, to=_place(subscriber), detail=f"queued as {identifier}")
 
     async def _asked(self, topic: Topic, subscription: Subscription, now: datetime) -> Subscription:
         """The subscription after its subscriber was asked; many confirm before they answer."""
@@ -178,6 +198,13 @@ class TopicPublishing:
         arn = "" if kind == CONFIRMATION else subscription.arn
         headers = headers_of(kind, message_id=identifier, topic_arn=subscription.topic_arn, subscription_arn=arn)
         await self._http.post(subscription.url, headers, body, TIMEOUT_SECONDS)
+
+
+def _place(subscriber: Subscriber) -> str:
+    """What is shown of an endpoint: never a password, a path or an account."""
+    if subscriber.queue:
+        return f"queue {re.split('[:/]', subscriber.endpoint)[-1]}"
+    return host_and_port(subscriber.endpoint)
 
 
 def _settled(earlier: Mapping[str, str], *, redriven: bool) -> dict[str, Told]:

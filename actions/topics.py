@@ -14,16 +14,21 @@ _LOCAL_ARN = "arn:aws:sns:us-east-1:000000000000:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriber:
-    """`raw`: it gets the message without SNS's envelope. `confirmed`: the operator vouches for it, nothing is asked of it."""
+    """`endpoint` is a URL, or the URL or ARN of a `queue` of SQS.
 
-    url: str
+    `raw`: it gets the message without SNS's envelope. `confirmed`: the operator vouches for it, nothing is asked of it; a queue is
+    never asked.
+    """
+
+    endpoint: str
+    queue: bool = False
     raw: bool = False
     confirmed: bool = False
 
     @property
     def id(self) -> str:
         """What the ledger calls it; a URL may hold a password."""
-        return hashlib.sha256(self.url.encode()).hexdigest()[:12]
+        return hashlib.sha256(self.endpoint.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,13 @@ class Publisher(Protocol):
         """The message id. Raises `Temporary` or `Permanent`."""
 
 
+class Queues(Protocol):
+    """SQS, over AWS's API or what speaks it."""
+
+    async def send(self, queue: str, body: str) -> str:
+        """Put one message into a queue, named by URL or ARN; its id. Raises `Temporary`, `Permanent` or `Parked`."""
+
+
 def find_topic(topics: Mapping[str, Any], named: str) -> tuple[str, Mapping[str, Any]] | None:
     """A topic of the rule book, and its name, by name or ARN; None if there is none such."""
     if not named:
@@ -58,13 +70,20 @@ def arn_of(name: str, topic: Mapping[str, Any]) -> str:
 
 def topic_of(name: str, topic: Mapping[str, Any]) -> Topic:
     """The topic as a value; `${NAME}` in it is resolved already. A subscriber that is named twice counts once."""
-    subscribers = {
-        each["url"]: Subscriber(url=each["url"], raw=each.get("raw", False), confirmed=each.get("confirmed", False))
-        for each in topic.get("subscribers", ())
-    }
+    subscribers = {each.endpoint: each for each in map(_subscriber, topic.get("subscribers", ()))}
     return Topic(
         name=name,
         arn=arn_of(name, topic),
         subscribers=tuple(subscribers.values()),
         signature_version=str(topic.get("signature_version", "1")),
+    )
+
+
+def _subscriber(known: Mapping[str, Any]) -> Subscriber:
+    queue = str(known.get("sqs", ""))
+    return Subscriber(
+        endpoint=queue or str(known["url"]),
+        queue=bool(queue),
+        raw=known.get("raw", False),
+        confirmed=bool(queue) or known.get("confirmed", False),
     )

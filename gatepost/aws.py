@@ -3,8 +3,9 @@
 The SDK's own conventions come first: its credential chain, profiles, AWS_REGION, AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3; a
 setting that is given stands above them (semantics.md §1). boto3 is imported when a client is first needed: it takes 40 MB.
 
-*Failure.* `Temporary` with the service's own code and text for whatever an operator or time can mend, which most errors are: a
-bucket, a key or a grant that is missing can be made. `Permanent` for a request that can never be right.
+*Failure.* `Parked` while there are no credentials at all. `Temporary` with the service's own code and text for whatever an operator
+or time can mend, which most errors are: a bucket, a key or a grant that is missing can be made. `Permanent` for a request that can
+never be right.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from actions.keys import DataKey
+from actions.protocol import Parked
 from mail.errors import GatepostError, Permanent, Temporary
 
 MULTIPART_OCTETS = 16 << 20
@@ -32,9 +34,13 @@ _PERMANENT = frozenset(
         "InvalidArgument",
         "InvalidCiphertextException",  # KMS: the wrapped key or its context was changed
         "ValidationException",
+        "InvalidMessageContents",  # SQS: characters that it does not take
+        "InvalidParameterValue",  # SQS: too long
     }
 )
 Value = TypeVar("Value")
+_Kind = tuple[str, str, str]  # service, role, region
+NO_CREDENTIALS = "no AWS credentials are found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,27 +62,36 @@ class AwsClients:
     def __init__(self, settings: AwsSettings) -> None:
         self._settings = settings
         self._threads = ThreadPoolExecutor(max_workers=settings.threads, thread_name_prefix="aws")
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[_Kind, Any] = {}
         self._making = threading.Lock()
 
-    async def call(self, service: str, operation: str, *, role: str = "", **parameters: Any) -> dict[str, Any]:
+    async def call(
+        self, service: str, operation: str, *, role: str = "", region: str = "", **parameters: Any
+    ) -> dict[str, Any]:
         """One call of an operation, by its name in boto3 (`publish`); the answer without a body that is to be read."""
-        return await self.run(service, lambda client: getattr(client, operation)(**parameters), role=role)
+        return await self.run(
+            service, lambda client: getattr(client, operation)(**parameters), role=role, region=region
+        )
 
-    async def run(self, service: str, use: Callable[[Any], Value], *, role: str = "") -> Value:
-        """Let `use` work with the client in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._use, service, use, role)
+    async def run(self, service: str, use: Callable[[Any], Value], *, role: str = "", region: str = "") -> Value:
+        """Let `use` work with the client in a thread; `region` "" is that of the settings or of the SDK's chain."""
+        kind = (service, role if self._settings.assume_roles else "", region)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._use, kind, use)
 
     async def close(self) -> None:
         """What waits is cancelled; what runs ends by its timeout."""
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
 
-    def _use(self, service: str, use: Callable[[Any], Value], role: str) -> Value:
+    def _use(self, kind: _Kind, use: Callable[[Any], Value]) -> Value:
         import botocore.exceptions as failures  # noqa: PLC0415 - see above: only whoever uses AWS pays for it
 
-        role = role if self._settings.assume_roles else ""
+        service = kind[0]
         try:
-            return use(self._client(service, role))
+            return use(self._client(kind))
+        except failures.NoCredentialsError:
+            with self._making:
+                self._clients.pop(kind, None)  # it would never look for credentials again
+            raise Parked(f"{service}: {NO_CREDENTIALS}") from None
         except failures.ClientError as error:
             raise _judged(error.response.get("Error", {}), error.operation_name) from None
         except (failures.ParamValidationError, failures.InvalidRegionError) as error:
@@ -84,20 +99,20 @@ class AwsClients:
         except (failures.BotoCoreError, failures.HTTPClientError) as error:
             raise Temporary(f"{service}: {_one_line(error)}") from None
 
-    def _client(self, service: str, role: str) -> Any:
+    def _client(self, kind: _Kind) -> Any:
         with self._making:  # boto3's sessions are not for several threads; its clients are
-            if (service, role) not in self._clients:
-                self._clients[service, role] = self._make(service, role)
-            return self._clients[service, role]
+            if kind not in self._clients:
+                self._clients[kind] = self._make(*kind)
+            return self._clients[kind]
 
-    def _make(self, service: str, role: str) -> Any:
+    def _make(self, service: str, role: str, region: str) -> Any:
         import boto3  # noqa: PLC0415
         import botocore.session  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
 
         settings = self._settings
         core = botocore.session.Session()
-        region = settings.region or core.get_config_variable("region") or _FALLBACK_REGION
+        region = region or settings.region or core.get_config_variable("region") or _FALLBACK_REGION
         config = Config(
             connect_timeout=settings.connect_timeout_seconds,
             read_timeout=settings.read_timeout_seconds,

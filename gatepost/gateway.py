@@ -25,7 +25,7 @@ from gatepost.http_content import ContentServer
 from gatepost.http_server import HttpServer
 from gatepost.http_topics import TopicApi
 from gatepost.library import Library
-from gatepost.publishing import Publishing, keep_asking, topics_of
+from gatepost.publishing import Publishing, keep_asking, make_due, topics_of
 from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
@@ -90,7 +90,7 @@ async def opened(
             counters=counters,
         )
         if http_sockets:
-            server = _http_server(effects.publishing, library, spool, wire.prepend_of(settings))
+            server = _http_server(effects.publishing, library, spool, wire.prepend_of(settings), runner.wake)
             stack.push_async_callback(server.close)
             await server.start(http_sockets)
         asking = asyncio.create_task(keep_asking(effects.publishing, lambda: library.active().book, wire.now))
@@ -127,12 +127,19 @@ def shown_address(bound: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _http_server(publishing: Publishing, library: Library, spool: Spool, prepend: Prepend) -> HttpServer:
+def _http_server(
+    publishing: Publishing, library: Library, spool: Spool, prepend: Prepend, wake: Callable[[], None]
+) -> HttpServer:
+    async def on_confirmed(topic_arn: str) -> None:
+        await make_due(spool, topics_of(library.active().book), topic_arn, wire.now())
+        wake()
+
     topics = TopicApi(
         publishing.subscriptions,
         topics=lambda: topics_of(library.active().book),
         ask=publishing.topics.ask,
         say_farewell=publishing.topics.say_farewell,
+        on_confirmed=on_confirmed,
         clock=wire.now,
     )
     content = ContentServer(

@@ -38,7 +38,10 @@ class _Refused(Exception):
 
 
 class TopicApi:
-    """`topics` gives the active book's; `ask` and `say_farewell` are `TopicPublishing`'s."""
+    """`topics` gives the active book's; `ask` and `say_farewell` are `TopicPublishing`'s.
+
+    `on_confirmed` is told the topic's ARN: mail may wait for this subscriber.
+    """
 
     def __init__(
         self,
@@ -47,8 +50,10 @@ class TopicApi:
         topics: Callable[[], list[Topic]],
         ask: Callable[[Topic, Subscriber, datetime], Awaitable[None]],
         say_farewell: Callable[[Subscription, datetime], Awaitable[None]],
+        on_confirmed: Callable[[str], Awaitable[None]],
         clock: Callable[[], datetime],
     ) -> None:
+        self._on_confirmed = on_confirmed
         self._subscriptions, self._topics = subscriptions, topics
         self._ask, self._say_farewell, self._clock = ask, say_farewell, clock
         self._actions = {
@@ -70,10 +75,12 @@ class TopicApi:
 
     async def _confirm(self, parameters: Mapping[str, str]) -> str:
         topic_arn, token = parameters.get("TopicArn", ""), parameters.get("Token", "")
-        found = self._subscriptions().confirm(topic_arn, token, self._clock())
+        guarded = parameters.get("AuthenticateOnUnsubscribe", "").lower() == "true"
+        found = self._subscriptions().confirm(topic_arn, token, self._clock(), guarded=guarded)
         if found is None:
             raise _Refused(400, "InvalidParameter", "Invalid parameter: Token")
         log.info("a subscription of %s is confirmed", found.topic_arn)
+        await self._on_confirmed(found.topic_arn)
         return found.arn
 
     async def _unsubscribe(self, parameters: Mapping[str, str]) -> str:
@@ -81,6 +88,10 @@ class TopicApi:
         found = self._subscriptions().end(parameters.get("SubscriptionArn", ""), now)
         if found is None:
             raise _Refused(404, "NotFound", "Subscription does not exist")
+        if found.guarded:
+            raise _Refused(
+                403, "AuthorizationError", "It was confirmed with AuthenticateOnUnsubscribe: the rules end it"
+            )
         log.warning("a subscription of %s has ended: its subscriber asked for that", found.topic_arn)
         await _told(self._say_farewell(found, now))
         return ""
@@ -88,11 +99,11 @@ class TopicApi:
     async def _subscribe(self, parameters: Mapping[str, str]) -> str:
         named, endpoint = parameters.get("TopicArn", ""), parameters.get("Endpoint", "")
         topic = next((topic for topic in self._topics() if topic.arn == named), None)
-        subscriber = next((each for each in topic.subscribers if each.url == endpoint), None) if topic else None
+        subscriber = next((each for each in topic.subscribers if each.endpoint == endpoint), None) if topic else None
         if topic is None or subscriber is None:
             raise _Refused(403, "AuthorizationError", "The endpoint is not a subscriber of this topic in the rules")
         now = self._clock()
-        self._subscriptions().renew(topic.arn, subscriber.url, now)
+        self._subscriptions().renew(topic.arn, subscriber.endpoint, now)
         await _told(self._ask(topic, subscriber, now))
         return "pending confirmation"
 

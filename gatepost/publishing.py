@@ -1,6 +1,7 @@
 """Settings become what topics and signed links need: our URLs, keys, subscriptions, and who is told to confirm them."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -15,18 +16,20 @@ from actions.http_port import HttpClient
 from actions.placeholders import resolve
 from actions.sns_envelope import Urls
 from actions.topic_publishing import TopicPublishing
-from actions.topics import Publisher, Topic, topic_of
+from actions.topics import Publisher, Queues, Topic, topic_of
 from gatepost.kept_file import kept
 from gatepost.settings import Settings
 from gatepost.sns_signer import SnsSigner
 from mail.errors import GatepostError, Permanent
 from rules.model import RuleBook
+from spool.ports import Job, JobChange, JobKind, JobQuery, JobState, NotFound, Recorded, Spool
 from spool.subscriptions import Subscriptions, SubscriptionState, open_subscriptions
 
 log = logging.getLogger("gatepost.topics")
 DEFAULT_LISTEN = ("127.0.0.1", 2580)
 _SUBSCRIPTIONS, _SECRET = "topics.db", "link-secret"
 _LOOK_SECONDS = 5.0
+_DUE_AT_ONCE = 10_000
 _SECRET_OCTETS = 32
 
 
@@ -49,6 +52,7 @@ def publishing_of(
     hostname: str,
     clock: Callable[[], datetime],
     publisher: Publisher | None = None,
+    queues: Queues | None = None,
 ) -> Publishing:
     """`base_url` is where our listener is reached, without a slash at its end."""
     certificates = settings.sns_certificate_url.rstrip("/") or base_url
@@ -69,7 +73,7 @@ def publishing_of(
         secret=cache(lambda: _secret(settings.data / _SECRET)),
         lifetime_seconds=settings.http_link_lifetime,
     )
-    topics = TopicPublishing(http, subscriptions, signer, Urls(base=base_url), publisher)
+    topics = TopicPublishing(http, subscriptions, signer, Urls(base=base_url), publisher, queues)
     return Publishing(topics=topics, links=links, signer=signer, subscriptions=subscriptions, close=close)
 
 
@@ -116,10 +120,26 @@ async def keep_asking(publishing: Publishing, active: Callable[[], RuleBook], cl
         await asyncio.sleep(_LOOK_SECONDS)
 
 
+async def make_due(spool: Spool, topics: Sequence[Topic], topic_arn: str, now: datetime) -> None:
+    """Let the steps that wait for a subscriber of this topic be tried now; how long they may last stays as it was."""
+    for place in dict.fromkeys((topic_arn, *(topic.name for topic in topics if topic.arn == topic_arn))):
+        waiting = await spool.jobs(JobQuery(state=JobState.READY, destination=place, limit=_DUE_AT_ONCE))
+        later = [job for job in waiting if job.kind is JobKind.STEP and job.not_before > now]
+        await asyncio.gather(*(_due(spool, job, now) for job in later))
+
+
+async def _due(spool: Spool, job: Job, now: datetime) -> None:
+    change = JobChange(id=job.id, state=JobState.READY, not_before=now, last=job.last, was=JobState.READY)
+    with contextlib.suppress(NotFound):  # it became due by itself meanwhile
+        await spool.record(Recorded(message_id=job.message_id, job=change))
+
+
 async def _ask(publishing: Publishing, topic: Topic, now: datetime) -> None:
     for subscriber in topic.subscribers:
+        if subscriber.confirmed:
+            continue
         try:
-            if publishing.subscriptions().of(topic.arn, subscriber.url, now).state is SubscriptionState.PENDING:
+            if publishing.subscriptions().of(topic.arn, subscriber.endpoint, now).state is SubscriptionState.PENDING:
                 await publishing.topics.ask(topic, subscriber, now)
         except GatepostError as error:
             log.warning("topic %s: a subscriber could not be asked to confirm: %s", topic.name, error)

@@ -15,7 +15,7 @@ from actions.object_store import ObjectStore
 from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
-from gatepost.aws_topics import AwsTopics
+from gatepost.aws_topics import AwsQueues, AwsTopics
 from gatepost.http_client import AiohttpClient
 from gatepost.onward import onward_of
 from gatepost.publishing import Publishing, base_url_of, publishing_of
@@ -249,6 +249,7 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addres
         hostname=hostname,
         clock=clock,
         publisher=AwsTopics(storage.clients),
+        queues=AwsQueues(storage.clients),
     )
     ports = Ports(
         store=ObjectStore(settings.disk_sync),

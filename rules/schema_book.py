@@ -8,7 +8,7 @@ from typing import Any
 from rules.load_lists import read_list_file
 from rules.model import Filter, RuleBook
 from rules.schema_addresses import domain_of, read_cidr, read_domain, read_list_entry, read_recipient
-from rules.schema_fields import read_arn, read_url
+from rules.schema_fields import read_arn, read_queue, read_url
 from rules.schema_findings import nearest
 from rules.schema_nodes import TOP, Mapping, Node, Scalar, kind, shown
 from rules.schema_reading import Reading
@@ -176,7 +176,7 @@ def _networks(reading: Reading, item: Mapping, known: dict[str, Node]) -> tuple[
 
 
 def _topics(reading: Reading, node: Node | None) -> dict[str, Any]:
-    """`{name: {arn, signature_version, subscribers: [{url, raw, confirmed}]}}`; a topic without ARN is known by its name only."""
+    """`{name: {arn, signature_version, subscribers: [{url, raw, confirmed} or {sqs, raw}]}}`; one without ARN has its name only."""
     topics: dict[str, Any] = {}
     for key, value in reading.named(node, "topics"):
         reading.name(key, "topic name")
@@ -199,11 +199,17 @@ def _topics(reading: Reading, node: Node | None) -> dict[str, Any]:
 
 
 def _subscriber(reading: Reading, node: Node, topic: str) -> dict[str, Any]:
-    known = reading.entries(node, f"a subscriber of {topic}", ("url", "raw", "confirmed"))
-    if "url" not in known and isinstance(node, Mapping):
-        reading.error("missing-key", node, f"a subscriber of {topic} lacks url")
-    url = read_url(reading, known["url"][1], f"{topic} url") if "url" in known else None
+    what = f"a subscriber of {topic}"
+    known = reading.entries(node, what, ("url", "sqs", "raw", "confirmed"))
+    if isinstance(node, Mapping) and ("url" in known) == ("sqs" in known):
+        found = "both url and sqs" if "url" in known else "neither url nor sqs"
+        reading.error("one-key", node, f"{what} has {found}; expected url: https://host/path, or sqs: and a queue")
+    if "sqs" in known and "confirmed" in known:
+        reading.error("not-for-queues", known["confirmed"][0], f"{what}: a queue confirms nothing; leave confirmed out")
     flags: dict[str, Any] = {
         name: bool(reading.flag(known[name][1], f"{topic} {name}")) for name in ("raw", "confirmed") if name in known
     }
+    if "sqs" in known:
+        return {"sqs": read_queue(reading, known["sqs"][1], f"{topic} sqs") or "", "raw": False, **flags}
+    url = read_url(reading, known["url"][1], f"{topic} url") if "url" in known else None
     return {"url": url or "", "raw": False, **flags}

@@ -27,6 +27,7 @@ _TWO_PARTS = re.compile(r"[245]\.[0-9]{1,3}\Z")
 _PYTHON = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 _LOCAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARN = re.compile(r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+\Z")
+_QUEUE_ARN = re.compile(r"arn:[a-z0-9-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}(?:\.fifo)?\Z")
 _METADATA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _LINE_BREAK = re.compile(r"[\r\n\x00]")
 
@@ -159,15 +160,34 @@ def read_url(reading: Reading, node: Node, what: str) -> str | None:
     text = read_line(reading, node, what)
     if text is None or "${" in text:
         return text
+    if not _is_url(text):
+        reading.error(
+            "bad-url", node, f"{what} {shown(text)} is not a URL; expected https://host/path or http://host/path"
+        )
+        return None
+    return text
+
+
+def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not text.isascii() or " " in text:
-        reading.error(
-            "bad-url", node, f"{what} {shown(text)} is not a URL; expected https://host/path or http://host/path"
-        )
+    return usable and text.isascii() and " " not in text
+
+
+def read_queue(reading: Reading, node: Node, what: str) -> str | None:
+    """The ARN or URL of an SQS queue. SNS: a standard topic has no FIFO queues among its subscribers."""
+    text = read_line(reading, node, what)
+    if text is None or "${" in text:
+        return text
+    if not (_QUEUE_ARN.match(text) or _is_url(text)):
+        expected = "expected arn:aws:sqs:REGION:ACCOUNT:NAME or the URL that SQS gives it"
+        reading.error("bad-queue", node, f"{what} {shown(text)} is not a queue; {expected}")
+        return None
+    if text.endswith(".fifo"):
+        reading.error("bad-queue", node, f"{what} {shown(text)} is a FIFO queue, which takes nothing from such a topic")
         return None
     return text
 

@@ -20,16 +20,17 @@ from mail.errors import Permanent
 from spool.ports import Broken, Full
 from spool.schema import create_private, is_full, micros, moment
 
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE subscription (
     topic_arn TEXT NOT NULL, url TEXT NOT NULL, arn TEXT NOT NULL UNIQUE, state TEXT NOT NULL, token TEXT NOT NULL UNIQUE,
-    token_at INTEGER NOT NULL, asked_at INTEGER, PRIMARY KEY (topic_arn, url));
+    token_at INTEGER NOT NULL, asked_at INTEGER, guarded INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (topic_arn, url));
 """
-_COLUMNS = "topic_arn, url, arn, state, token, token_at, asked_at"
+_FROM_1 = "ALTER TABLE subscription ADD COLUMN guarded INTEGER NOT NULL DEFAULT 0"
+_COLUMNS = "topic_arn, url, arn, state, token, token_at, asked_at, guarded"
 TOKEN_LIFE = timedelta(days=3)  # SNS: a confirmation token is good for three days
 
-_Row = tuple[str, str, str, str, str, int, int | None]
+_Row = tuple[str, str, str, str, str, int, int | None, int]
 
 
 class SubscriptionState(StrEnum):
@@ -40,7 +41,10 @@ class SubscriptionState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """`asked_at` is when its subscriber was last asked to confirm it; None: never."""
+    """`url` is the endpoint, a queue's too. `asked_at` is when its subscriber was last asked to confirm it; None: never.
+
+    `guarded`: whoever knows its ARN may not end it (SNS: AuthenticateOnUnsubscribe).
+    """
 
     topic_arn: str
     url: str
@@ -49,6 +53,7 @@ class Subscription:
     token: str
     token_at: datetime
     asked_at: datetime | None
+    guarded: bool = False
 
 
 class Subscriptions:
@@ -64,7 +69,7 @@ class Subscriptions:
             return found
         with self._changing() as connection:
             connection.execute(
-                f"INSERT OR IGNORE INTO subscription ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL)",  # noqa: S608
+                f"INSERT OR IGNORE INTO subscription ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, 0)",  # noqa: S608
                 (topic_arn, url, f"{topic_arn}:{uuid.uuid4()}", "pending", secrets.token_hex(64), micros(now)),
             )
         found = self._find("topic_arn = ? AND url = ?", topic_arn, url)
@@ -88,20 +93,27 @@ class Subscriptions:
             ).rowcount
         return self._find("arn = ?", subscription.arn) if changed else None
 
-    def confirm(self, topic_arn: str, token: str, now: datetime) -> Subscription | None:
-        """The subscription that this token confirms, now or again; None for a token that is unknown or too old."""
+    def confirm(self, topic_arn: str, token: str, now: datetime, *, guarded: bool = False) -> Subscription | None:
+        """The subscription that this token confirms, now or again; None for a token that is unknown or too old.
+
+        What is guarded stays so: the same token, shown again by another, takes nothing back.
+        """
         found = self._find("topic_arn = ? AND token = ?", topic_arn, token)
         if found is None or now - found.token_at >= TOKEN_LIFE:
             return None
         with self._changing() as connection:
-            connection.execute("UPDATE subscription SET state = 'confirmed' WHERE arn = ?", (found.arn,))
+            connection.execute(
+                "UPDATE subscription SET state = 'confirmed', guarded = max(guarded, ?) WHERE arn = ?",
+                (int(guarded), found.arn),
+            )
         return self._find("arn = ?", found.arn)
 
     def end(self, arn: str, now: datetime) -> Subscription | None:
-        """End it; its new token would take that back. None: there is none such."""
+        """End it; its new token would take that back. None: there is none such. One that is guarded stays as it is."""
         with self._changing() as connection:
             connection.execute(
-                "UPDATE subscription SET state = 'ended', token = ?, token_at = ? WHERE arn = ? AND state <> 'ended'",
+                "UPDATE subscription SET state = 'ended', token = ?, token_at = ? WHERE arn = ?"
+                " AND state <> 'ended' AND guarded = 0",
                 (secrets.token_hex(64), micros(now), arn),
             )
         return self._find("arn = ?", arn)
@@ -145,7 +157,7 @@ class Subscriptions:
 
 
 def _subscription(row: _Row) -> Subscription:
-    topic_arn, url, arn, state, token, token_at, asked_at = row
+    topic_arn, url, arn, state, token, token_at, asked_at, guarded = row
     return Subscription(
         topic_arn=topic_arn,
         url=url,
@@ -154,6 +166,7 @@ def _subscription(row: _Row) -> Subscription:
         token=token,
         token_at=moment(token_at),
         asked_at=None if asked_at is None else moment(asked_at),
+        guarded=bool(guarded),
     )
 
 
@@ -170,11 +183,14 @@ def open_subscriptions(path: Path | None) -> Subscriptions:
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         if found == 0:
             connection.execute(_TABLES)
+        elif found == 1:
+            connection.execute(_FROM_1)
+        if found < _VERSION:
             connection.execute(f"PRAGMA user_version={_VERSION}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise Broken(f"the subscriptions cannot be opened: {error}") from error
-    if found not in (0, _VERSION):
+    if found > _VERSION:
         connection.close()
         raise Permanent(f"the subscriptions have format {found}; this release reads format {_VERSION}")
     return Subscriptions(connection)

@@ -8,7 +8,7 @@ import click
 
 from gatepost.cli.exits import FAILED, USAGE
 from gatepost.version import VERSION
-from mail.errors import Malformed, Permanent, Temporary
+from mail.errors import GatepostError, Misuse
 
 # Command, its module in this package, and the sentence that `gatepost --help` shows.
 COMMANDS = {
@@ -73,8 +73,10 @@ def main(arguments: list[str] | None = None) -> None:
         # `gatepost find | head`: the reader has seen enough, which is no failure of ours.
         sys.stderr.close()
         sys.exit(0)
-    except (Temporary, Permanent, Malformed, OSError) as error:
-        # The world or what it gave us failed, and the text says how; `Misuse` and the rest are ours and end with a traceback.
+    except Misuse:
+        raise  # ours, as all that is not named here: it ends with a traceback
+    except (GatepostError, OSError) as error:
+        # The world or what it gave us failed, and the text says how.
         raise SystemExit(_failed(str(error))) from None
     sys.exit(result if isinstance(result, int) else 0)
 

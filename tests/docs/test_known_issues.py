@@ -30,10 +30,11 @@ def test_the_same_actions_of_ses_are_missing() -> None:
     assert "Connect actions and AWS's own Lambda functions" in README
 
 
-def test_a_subscriber_is_reached_over_http_alone() -> None:
-    said("A topic's subscribers are HTTP and HTTPS endpoints: none is an SQS queue yet.")
-    text = b"topics: {t: {subscribers: [{url: 'arn:aws:sqs:eu-west-1:123456789012:mail'}]}}\nrule_sets: {a: []}"
-    assert "bad-url" in [finding.code for finding in load_text(text, "rules.yaml", ROOT).errors]
+@pytest.mark.parametrize("subscriber", ["{email: me@example.com}", "{url: 'mailto:me@example.com'}", "{lambda: x}"])
+def test_a_subscriber_is_an_endpoint_or_a_queue(subscriber: str) -> None:
+    said("A topic's subscribers are HTTP and HTTPS endpoints and SQS queues")
+    text = f"topics: {{t: {{subscribers: [{subscriber}]}}}}\nrule_sets: {{a: []}}"
+    assert load_text(text.encode(), "rules.yaml", ROOT).errors
 
 
 def test_a_topic_that_an_action_tells_is_not_mapped() -> None:

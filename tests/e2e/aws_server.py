@@ -1,4 +1,4 @@
-"""moto's server on loopback: S3, KMS and STS over real HTTP, and an environment that holds throw-away credentials."""
+"""moto's server on loopback: S3, KMS, SNS, SQS and STS over real HTTP, and an environment that holds throw-away credentials."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from aws_server import CREDENTIALS, aws_server, without_real_aws
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from actions.envelope_encryption import unseal_object
+from actions.protocol import Parked
 from actions.s3 import S3
 from actions.setup_notification import write_setup_notifications
 from gatepost.settings import Settings
@@ -159,14 +160,18 @@ async def test_a_store_that_is_not_there_is_tried_again(
     await storage.clients.close()
 
 
-async def test_missing_credentials_are_tried_again(
+async def test_missing_credentials_wait_for_the_operator_and_are_found_then(
     url: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     storage = storage_of(settings(url, tmp_path))
-    with pytest.raises(Temporary, match="credentials"):
+    with pytest.raises(Parked, match="s3: no AWS credentials are found; set AWS_ACCESS_KEY_ID"):
         await s3_of(storage).run(context_of("s3", {"bucket_name": "mail"}))
+    shared = tmp_path / "credentials"
+    shared.write_text("[default]\naws_access_key_id = testing\naws_secret_access_key = testing\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
+    assert (await s3_of(storage).run(context_of("s3", {"bucket_name": "mail"}))).result is Result.DONE
     await storage.clients.close()
 
 
@@ -174,7 +179,7 @@ async def test_role_is_taken_before_writing(storage: Storage, client: Any) -> No
     role = "arn:aws:iam::123456789012:role/mail-writer"
     parameters = {"bucket_name": "mail", "object_key_prefix": "role", "iam_role_arn": role}
     await s3_of(storage).run(context_of("s3", parameters))
-    made = storage.clients._clients["s3", role]
+    made = storage.clients._clients["s3", role, ""]
     credentials = made._request_signer._credentials.get_frozen_credentials()
     assert credentials.access_key != CREDENTIALS["AWS_ACCESS_KEY_ID"]
     assert credentials.token
@@ -184,7 +189,7 @@ async def test_role_is_taken_before_writing(storage: Storage, client: Any) -> No
 async def test_roles_may_be_left_out(client: Any, url: str, tmp_path: Path) -> None:
     storage = storage_of(settings(url, tmp_path, aws_assume_roles=False))
     await s3_of(storage).run(context_of("s3", {"bucket_name": "mail", "iam_role_arn": "arn:aws:iam::1:role/x"}))
-    assert list(storage.clients._clients) == [("s3", "")]
+    assert list(storage.clients._clients) == [("s3", "", "")]
     await storage.clients.close()
 
 
@@ -228,7 +233,7 @@ async def test_metadata_is_replaced_only_on_the_body_that_it_belongs_to(storage:
     assert metadata == {"a": "1"}
     sent: list[dict[str, Any]] = []
     # moto does not look at the condition, so what is proved is that S3 gets it.
-    events = storage.clients._client("s3", "").meta.events
+    events = storage.clients._client(("s3", "", "")).meta.events
     events.register("provide-client-params.s3.CopyObject", lambda params, **_: sent.append(params))
     await storage.buckets.replace_metadata("mail", "raced", {"a": "2"}, tag)
     assert [each["CopySourceIfMatch"] for each in sent] == [tag]

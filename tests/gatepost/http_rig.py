@@ -21,6 +21,7 @@ from actions.topics import Topic
 from gatepost.http_content import ContentServer
 from gatepost.http_server import HttpServer
 from gatepost.http_topics import TopicApi
+from gatepost.publishing import make_due
 from gatepost.sns_signer import SnsSigner
 from mail.ids import shard_of
 from spool.subscriptions import Subscriptions, open_subscriptions
@@ -66,6 +67,7 @@ async def serving(directory: Path, *rules: Any, **actions: Any) -> AsyncIterator
         topics=lambda: rig.topics,
         ask=publishing.ask,
         say_farewell=publishing.say_farewell,
+        on_confirmed=lambda arn: make_due(house.spool, rig.topics, arn, clock()),
         clock=clock,
     )
     content = ContentServer(

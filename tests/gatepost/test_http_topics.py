@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,10 +14,12 @@ from xml.etree import ElementTree
 
 import boto3
 import pytest
+from acting import Told, failed, rule, webhook
 from botocore.exceptions import ClientError
 from http_rig import Rig, serving
 from sns_world import ARN, topic, verify
 
+from rules.model import ActionSpec
 from spool.subscriptions import SubscriptionState
 
 URL = "https://h.example/a"
@@ -109,6 +112,34 @@ async def test_nobody_ends_a_subscription_whose_arn_he_cannot_know(rig: Rig) -> 
         status, _, body = await rig.get(f"/?Action=Unsubscribe&SubscriptionArn={quote(guess)}")
         assert (status, b"<Code>NotFound</Code>" in body) == (404, True)
     assert state(rig) is SubscriptionState.PENDING
+
+
+async def test_a_subscription_that_was_confirmed_with_authentication_is_ended_by_the_rules_alone(rig: Rig) -> None:
+    token = (await asked(rig))["Token"]
+    confirmed = sdk(rig).confirm_subscription
+    answer = await asyncio.to_thread(confirmed, TopicArn=ARN, Token=token, AuthenticateOnUnsubscribe="true")
+    # Whoever saw the token in a log takes nothing back with it.
+    await asyncio.to_thread(confirmed, TopicArn=ARN, Token=token)
+    status, _, body = await rig.get(f"/?Action=Unsubscribe&SubscriptionArn={answer['SubscriptionArn']}")
+    assert (status, b"<Code>AuthorizationError</Code>" in body) == (403, True)
+    assert state(rig) is SubscriptionState.CONFIRMED
+    assert rig.http.to("a", "UnsubscribeConfirmation") == []
+
+
+async def test_what_waits_for_a_subscriber_is_due_when_it_confirms(tmp_path: Path) -> None:
+    waits = Told(failed("has not confirmed its subscription yet"), destination="inbound")
+    other = Told(failed(), destination="elsewhere")
+    sns = ActionSpec(type="sns", parameters={"topic_arn": "inbound"})
+    async with serving(tmp_path, rule("a", sns, webhook()), sns=waits, webhook=other) as rig:
+        rig.topics = [topic({"url": URL})]
+        await rig.house.deliver()
+        assert (len(waits.seen), len(other.seen)) == (1, 1)
+        before = {job.key: job.expires_at for job in await rig.house.jobs()}
+        rig.clock.now += timedelta(seconds=1)
+        await rig.get((await asked(rig))["SubscribeURL"])
+        await rig.house.pass_time(1)
+        assert (len(waits.seen), len(other.seen)) == (2, 1)
+        assert {job.key: job.expires_at for job in await rig.house.jobs()} == before
 
 
 async def test_subscribe_begins_again_for_an_endpoint_of_the_rules(rig: Rig) -> None:
