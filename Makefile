@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
-PACKAGES := mail rules verdicts smtp spool actions inbound gatepost
+PACKAGES := mail rules verdicts smtp spool actions inbound outbound gatepost
 CHECKED := $(PACKAGES) tests tools $(wildcard bench samples)
 
 # An older Python could not even read the tools, so this is asked in words that every Python knows.

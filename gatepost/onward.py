@@ -9,10 +9,11 @@ from gatepost.settings import Settings
 from mail.address import parse_domain
 from mail.errors import Malformed, Misuse
 from mail.receipt import Receipt
+from outbound.seal_arc import check_sealing_key, seal_arc
+from outbound.signing_key import load_key
 from smtp.client import RelayClient, RelaySettings
 from smtp.lmtp_client import LmtpClient, LmtpSettings
 from verdicts.auth_results import authentication_results
-from verdicts.seal_arc import SealingKey, check_key, seal_arc
 
 _SHORTEST_SECRET = 16
 
@@ -47,13 +48,12 @@ def _seal(settings: Settings) -> Seal | None:
     if not (settings.arc_domain and settings.arc_selector and settings.arc_key):
         raise Malformed("arc.domain, arc.selector and arc.key belong together")
     try:
-        private = settings.arc_key.read_bytes()
-        key = SealingKey(
-            domain=_domain("arc.domain", settings.arc_domain),
-            selector=_domain("arc.selector", settings.arc_selector),
-            private=private,
+        key = load_key(
+            _domain("arc.domain", settings.arc_domain),
+            _domain("arc.selector", settings.arc_selector),
+            settings.arc_key.read_bytes(),
         )
-        check_key(key)
+        check_sealing_key(key)
     except OSError as error:
         raise Malformed(f"arc.key: {settings.arc_key}: {error.strerror}") from None
     except Misuse as error:

@@ -213,13 +213,14 @@ def signed_text(field: Field, form: str, signed: Iterable[Field], forms: HeaderF
     return b"".join(parts)
 
 
-def select_fields(names: Iterable[str], header: HeaderView, own: Field) -> list[Field]:
+def select_fields(names: Iterable[str], header: HeaderView, own: Field | None = None) -> list[Field]:
     """The fields that h= names, each name from the bottom up, never the signature itself (RFC 6376 §5.4.2)."""
+    start = -1 if own is None else own.start
     left: dict[str, list[Field]] = {}
     selected: list[Field] = []
     for name in names:
         if name not in left:
-            left[name] = [field for field in header.all(name) if field.start != own.start]
+            left[name] = [field for field in header.all(name) if field.start != start]
         if left[name]:
             selected.append(left[name].pop())
     return selected

@@ -13,7 +13,7 @@ from pathlib import Path
 from console import ROOT, blocks
 
 PAGE = ROOT / "docs" / "adding-an-action.md"
-PACKAGES = ("mail", "rules", "verdicts", "smtp", "spool", "actions", "inbound", "gatepost", "samples")
+PACKAGES = ("mail", "rules", "verdicts", "smtp", "spool", "actions", "inbound", "outbound", "gatepost", "samples")
 
 
 def follow(page: Path, copy: Path) -> None:

@@ -1,0 +1,1 @@
+"""Mail from ourselves: what is signed before it leaves."""
