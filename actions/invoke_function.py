@@ -1,6 +1,8 @@
 """lambda: a function is called with SES's event (SES: Lambda action, Lambda event; semantics.md §9).
 
-`python:module.sub:function` runs in our host; an AWS ARN needs an AWS client, which is not configured here: unmapped.
+`python:module.sub:function` runs in our host, `http://…/2015-03-31/functions/NAME/invocations` in its container image, an ARN on
+AWS Lambda. Any other name stands for nothing here: unmapped. A failed function fails the step, which is tried again as any action;
+only of an Event call to AWS the retries are Lambda's own.
 """
 
 import asyncio
@@ -13,9 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from actions.function_host import Call, FunctionHost
+from actions.function_answers import RemoteFunctions
+from actions.function_host import Call, FunctionHost, Returned
 from actions.protocol import Context
-from actions.ses_payload import ses_objects
+from actions.ses_payload import compact_json, ses_objects
 from mail.errors import Permanent
 from mail.outcome import Control, Outcome, Result
 from mail.ses_json import lambda_event
@@ -25,44 +28,62 @@ _REQUEST_IDS = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562 §6
 
 
 class InvokeFunction:
-    """`scratch` is the directory in which a call's message file lives for as long as the call."""
+    """`scratch` is the directory in which a call's message file lives for as long as the call.
 
-    def __init__(self, host: FunctionHost, scratch: Path | None = None) -> None:
+    `elsewhere` runs what is no function of ours, by what a name begins with: `arn`, `http`, `https`.
+    """
+
+    def __init__(
+        self,
+        host: FunctionHost,
+        scratch: Path | None = None,
+        elsewhere: Mapping[str, RemoteFunctions] | None = None,
+    ) -> None:
         self._host = host
         self._scratch = scratch
+        self._elsewhere = elsewhere or {}
 
     def destination(self, parameters: Mapping[str, Any]) -> str:
         return str(parameters.get("function_arn", ""))
 
     async def run(self, context: Context) -> Outcome:
-        arn = str(context.parameters["function_arn"])
-        if not arn.startswith("python:"):
-            return Outcome(result=Result.UNMAPPED, detail=f"no local function stands for {arn}")
-        name = _LOCAL.match(arn)
-        if name is None:
-            raise Permanent("function_arn is not python:module:function")
+        target = str(context.parameters["function_arn"])
+        scheme = target.partition(":")[0]
+        if scheme != "python" and scheme not in self._elsewhere:
+            return Outcome(result=Result.UNMAPPED, detail=f"no local function stands for {target}")
         synchronous = str(context.parameters.get("invocation_type", "Event")).lower() == "requestresponse"
-        message_path = await asyncio.to_thread(_write_message, context.content, self._scratch)
+        shown = str(context.parameters.get("arn") or target)
+        told = event(context, shown, synchronous=synchronous)
         began = time.monotonic()
-        try:
-            returned = await self._host.call(
-                Call(
-                    module=name[1],
-                    function=name[2],
-                    event=event(context, arn, synchronous=synchronous),
-                    context=aws_context(context, arn, name[2], self._host.memory_octets),
-                    gatepost=_gatepost(context, message_path),
-                )
-            )
-        finally:
-            await asyncio.to_thread(Path(message_path).unlink, missing_ok=True)
+        if scheme == "python":
+            returned = await self._call_here(context, target, shown, told)
+        else:
+            returned = await self._elsewhere[scheme].invoke(target, compact_json(told), synchronous=synchronous)
         milliseconds = round((time.monotonic() - began) * 1000)
         control = disposition(returned.result) if synchronous else Control.CONTINUE
         data = {"milliseconds": str(milliseconds)}
         if returned.output:
             data["output"] = returned.output[:1000]
-        detail = f"{arn} answered {control}" if synchronous else f"{arn} ran"
+        detail = f"{target} answered {control}" if synchronous else f"{target} ran"
         return Outcome(result=Result.DONE, detail=detail, control=control, data=data)
+
+    async def _call_here(self, context: Context, target: str, shown: str, told: Mapping[str, Any]) -> Returned:
+        name = _LOCAL.match(target)
+        if name is None:
+            raise Permanent("function_arn is not python:module:function")
+        message_path = await asyncio.to_thread(_write_message, context.content, self._scratch)
+        try:
+            return await self._host.call(
+                Call(
+                    module=name[1],
+                    function=name[2],
+                    event=told,
+                    context=aws_context(context, shown, name[2], self._host.memory_octets),
+                    gatepost=_gatepost(context, message_path),
+                )
+            )
+        finally:
+            await asyncio.to_thread(Path(message_path).unlink, missing_ok=True)
 
 
 def event(context: Context, arn: str, *, synchronous: bool) -> dict[str, Any]:

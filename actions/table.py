@@ -1,7 +1,7 @@
 """Every action that runs here, by its word in the rules: adding one touches its file and one line of this table."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from actions.disk import Disk
 from actions.drop import Drop
 from actions.envelope_encryption import Encryption
 from actions.forward import Forward
+from actions.function_answers import RemoteFunctions
 from actions.function_host import FunctionHost
 from actions.http_port import HttpClient
 from actions.invoke_function import InvokeFunction
@@ -34,6 +35,7 @@ from mail.outcome import Outcome, Result
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """What actions need of the world. `base` is where relative disk paths start; `scratch` holds a function's message file.
+    `remote_functions` are called for targets that begin with their key: `arn`, `http`, `https`.
 
     The owner closes `store`, `functions` and `http`, after the runner has drained.
     """
@@ -41,6 +43,7 @@ class Ports:
     store: ObjectStore
     http: HttpClient
     functions: FunctionHost
+    remote_functions: Mapping[str, RemoteFunctions] = field(default_factory=dict)
     relay: Relay | None
     hostname: str
     organizational_domain: OrganizationalDomain
@@ -89,7 +92,7 @@ ACTIONS: dict[str, ActionKind] = {
     ),
     "lambda": ActionKind(
         description="Calls a function with SES's event; a synchronous one decides how the rule set goes on.",
-        make=lambda ports: InvokeFunction(ports.functions, ports.scratch),
+        make=lambda ports: InvokeFunction(ports.functions, ports.scratch, ports.remote_functions),
     ),
     "sns": ActionKind(
         description="Publishes the message to a topic, in SES's notification with its content.",

@@ -47,7 +47,7 @@ def _bounce(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:
 
 def _function(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:  # noqa: ARG001
     return {
-        "functionArn": str(parameters["function_arn"]),
+        "functionArn": str(parameters.get("arn") or parameters["function_arn"]),
         "invocationType": str(parameters.get("invocation_type", "Event")),
     }
 

@@ -1,9 +1,9 @@
 """Local targets for the ARNs of rules that come from SES (semantics.md §1, the setting `arns`).
 
 A key is the ARN of a function, a topic, a bucket (`arn:aws:s3:::BUCKET`) or a WorkMail organization; a value is
-`python:MODULE:FUNCTION`, `disk:DIRECTORY`, the `https://…` URL of a webhook, or where mail is delivered: `lmtp:unix:PATH`,
-`lmtp:HOST:PORT`, `smtp:HOST:PORT`, `maildir:DIRECTORY`, `forward:ADDRESS`.
-What no key names stays as it is: an error of `serve`, the outcome `unmapped` in a replay.
+`python:MODULE:FUNCTION`, the URL of a function's container, `disk:DIRECTORY`, the `https://…` URL of a webhook, or where mail is
+delivered: `lmtp:unix:PATH`, `lmtp:HOST:PORT`, `smtp:HOST:PORT`, `maildir:DIRECTORY`, `forward:ADDRESS`.
+A function, topic or bucket that no key names is AWS's. WorkMail and Connect are an error of `serve`, `unmapped` in a replay.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from mail.address import parse_mailbox
 from mail.errors import Malformed
 from rules.model import ActionSpec, RuleBook
 from rules.schema_delivery import DELIVER_TO, is_host
+from rules.schema_fields import is_runtime_interface
 
 _FOREIGN = frozenset({"workmail", "connect"})
 _OF_OBJECTS = ("object_key_prefix", "kms_key_arn", "metadata")
@@ -53,7 +54,12 @@ def unmapped(book: RuleBook) -> list[str]:
 
 def has_no_target(spec: ActionSpec) -> bool:
     """Whether it names something of AWS's that nothing here stands for."""
-    return spec.type in _FOREIGN or (spec.type == "lambda" and arn_of(spec).startswith("arn:"))
+    return spec.type in _FOREIGN
+
+
+def goes_to_aws(spec: ActionSpec) -> bool:
+    """Whether it names a function or topic by an ARN that nothing here stands for."""
+    return spec.type in ("lambda", "sns") and arn_of(spec).startswith("arn:")
 
 
 def arn_of(spec: ActionSpec) -> str:
@@ -79,10 +85,13 @@ def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
         return spec
     kept = {name: spec.parameters[name] for name in _KEPT if name in spec.parameters}
     scheme, _, rest = target.partition(":")
-    if scheme == "python":
+    if scheme == "python" or (spec.type == "lambda" and is_runtime_interface(target)):
         invocation = spec.parameters.get("invocation_type", "Event")
         kept = {name: value for name, value in kept.items() if name not in _OF_OBJECTS}
-        return ActionSpec(type="lambda", parameters={**kept, "function_arn": target, "invocation_type": invocation})
+        told = {"arn": arn_of(spec)} if spec.type == "lambda" else {}  # what the event shows, as on AWS
+        return ActionSpec(
+            type="lambda", parameters={**kept, **told, "function_arn": target, "invocation_type": invocation}
+        )
     if scheme == "disk" and rest:
         return ActionSpec(type="disk", parameters={"object_key_prefix": "", **kept, "path": rest})
     if scheme in ("http", "https"):

@@ -36,6 +36,11 @@ _PERMANENT = frozenset(
         "ValidationException",
         "InvalidMessageContents",  # SQS: characters that it does not take
         "InvalidParameterValue",  # SQS: too long
+        # Lambda
+        "ResourceNotFoundException",
+        "InvalidParameterValueException",
+        "InvalidRequestContentException",
+        "RequestTooLargeException",
     }
 )
 Value = TypeVar("Value")
@@ -45,7 +50,10 @@ NO_CREDENTIALS = "no AWS credentials are found; set AWS_ACCESS_KEY_ID and AWS_SE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AwsSettings:
-    """`endpoints` maps a service to its URL, "" for all the others. `addressing` is S3's: auto, path or virtual."""
+    """`endpoints` maps a service to its URL, "" for all the others. `addressing` is S3's: auto, path or virtual.
+
+    `function_seconds` is the wait for a function that was called to answer.
+    """
 
     region: str = ""
     endpoints: Mapping[str, str] | None = None
@@ -54,6 +62,7 @@ class AwsSettings:
     threads: int = 32
     connect_timeout_seconds: float = 5.0
     read_timeout_seconds: float = 30.0
+    function_seconds: float = 30.0
 
 
 class AwsClients:
@@ -113,12 +122,14 @@ class AwsClients:
         settings = self._settings
         core = botocore.session.Session()
         region = region or settings.region or core.get_config_variable("region") or _FALLBACK_REGION
+        is_function = service == "lambda"
         config = Config(
             connect_timeout=settings.connect_timeout_seconds,
-            read_timeout=settings.read_timeout_seconds,
+            read_timeout=settings.function_seconds if is_function else settings.read_timeout_seconds,
             max_pool_connections=settings.threads,
-            # The runner tries again for hours; here a second attempt mends only a connection that was closed meanwhile.
-            retries={"mode": "standard", "total_max_attempts": 2},
+            # The runner tries again for hours; here a second attempt mends only a connection that was closed meanwhile. A
+            # function that was too slow would run twice.
+            retries={"mode": "standard", "total_max_attempts": 1 if is_function else 2},
             s3={"addressing_style": settings.addressing},
         )
         session = boto3.Session(botocore_session=core, region_name=region)
@@ -215,6 +226,25 @@ class AwsKeys:
         found = await self._clients.call("kms", "decrypt", CiphertextBlob=wrapped, EncryptionContext=dict(context))
         plain: bytes = found["Plaintext"]
         return plain
+
+
+def region_of(arn: str) -> str:
+    """The region in which an ARN's resource is; "" where it names none."""
+    return arn.split(":", 4)[3] if arn.count(":") > 3 else ""
+
+
+def has_credentials() -> bool:
+    """Whether the SDK finds any: in the environment, in its files, or of the machine's role, which is asked for a second."""
+    import botocore.exceptions as failures  # noqa: PLC0415
+    import botocore.session  # noqa: PLC0415
+
+    core = botocore.session.Session()
+    core.set_config_variable("metadata_service_timeout", 1)
+    core.set_config_variable("metadata_service_num_attempts", 1)
+    try:
+        return core.get_credentials() is not None
+    except failures.BotoCoreError:
+        return False
 
 
 def _put(bucket: str, key: str, body: bytes, metadata: dict[str, str], client: Any) -> None:

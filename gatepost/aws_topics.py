@@ -6,7 +6,7 @@ The region is the one that the ARN or URL names, as SNS and SQS are asked nowher
 import re
 from typing import Any
 
-from gatepost.aws import AwsClients
+from gatepost.aws import AwsClients, region_of
 
 _HOST = re.compile(r"https://(?:sqs\.([a-z0-9-]+)\.amazonaws\.com|([a-z0-9-]+)\.queue\.amazonaws\.com)[./]")
 
@@ -46,6 +46,6 @@ def _url(client: Any, queue: str) -> str:
 def _region(named: str) -> str:
     """ "" where neither ARN nor URL says."""
     if named.startswith("arn:"):
-        return named.split(":")[3]
+        return region_of(named)
     found = _HOST.match(named)
     return (found.group(1) or found.group(2)) if found else ""

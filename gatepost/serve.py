@@ -18,6 +18,7 @@ from gatepost import wire
 from gatepost.cli.common import print_findings
 from gatepost.cli.exits import FAILED, FINDINGS
 from gatepost.control import RULE_BOOKS
+from gatepost.functions import function_warnings
 from gatepost.gateway import Gateway, opened
 from gatepost.library import Library, Opened, open_rules, refusals
 from gatepost.live import printer, say
@@ -39,7 +40,7 @@ def run(settings: Settings, *, ready_file: Path | None, quiet: bool) -> int:
     """Serve until a signal; the exit code."""
     rules = open_rules(settings)
     print_findings(rules.findings)
-    for warning in scan_warnings(settings):
+    for warning in [*scan_warnings(settings), *(function_warnings(rules.book) if rules.book else ())]:
         click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     addresses = wire.addresses_of(settings)
     reasons = refusals(rules, is_loopback=wire.is_loopback(addresses))

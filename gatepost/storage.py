@@ -33,6 +33,7 @@ def storage_of(settings: Settings) -> Storage:
             assume_roles=settings.aws_assume_roles,
             threads=settings.s3_concurrency,
             read_timeout_seconds=settings.s3_timeout,
+            function_seconds=settings.functions_timeout,
         )
     )
     files = KeyFiles(key_directory(settings))

@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
-from actions.function_host import FunctionHost, FunctionSettings
 from actions.object_store import ObjectStore
 from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
 from gatepost.aws_topics import AwsQueues, AwsTopics
+from gatepost.functions import Functions, functions_of
 from gatepost.http_client import AiohttpClient
 from gatepost.onward import onward_of
 from gatepost.publishing import Publishing, base_url_of, publishing_of
@@ -216,31 +215,21 @@ class Effects:
     http: AiohttpClient
     storage: Storage
     publishing: Publishing
+    functions: Functions
 
     async def close(self) -> None:
         self.publishing.close()
         await self.ports.store.close()
-        await self.ports.functions.close()
+        await self.functions.close()
         await self.http.close()
         await self.storage.clients.close()
 
 
 def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addresses: Sequence[str] = ()) -> Effects:
-    """Functions are looked for beside the rules file unless the settings say otherwise (semantics.md §9).
-
-    `http_addresses` are those of our own HTTP listener.
-    """
+    """`http_addresses` are those of our own HTTP listener."""
     http = AiohttpClient(private_hosts=settings.webhook_private_hosts)
-    path = settings.functions_path or ((settings.rules.parent,) if settings.rules is not None else (Path(),))
-    functions = FunctionSettings(
-        path=tuple(directory.resolve() for directory in path),
-        python=settings.functions_python or None,
-        processes=settings.functions_processes,
-        timeout_seconds=settings.functions_timeout,
-        memory_octets=settings.functions_memory,
-        environment={name: os.environ[name] for name in settings.functions_environment if name in os.environ},
-    )
     storage = storage_of(settings)
+    functions = functions_of(settings, storage)
     hostname = hostname_of(settings)
     publishing = publishing_of(
         settings,
@@ -254,7 +243,8 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addres
     ports = Ports(
         store=ObjectStore(settings.disk_sync),
         http=http,
-        functions=FunctionHost(functions),
+        functions=functions.host,
+        remote_functions=functions.elsewhere,
         relay=relay_of(settings, clock),
         hostname=hostname,
         organizational_domain=registrable_domain,
@@ -266,4 +256,4 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addres
         buckets=storage.buckets,
         s3_size_limit=settings.s3_size_limit,
     )
-    return Effects(ports=ports, http=http, storage=storage, publishing=publishing)
+    return Effects(ports=ports, http=http, storage=storage, publishing=publishing, functions=functions)

@@ -131,7 +131,9 @@ ACTIONS: dict[str, ActionSchema] = {
         ses="LambdaAction",
         retries=True,
         fields={
-            "function_arn": Field(read=read_function, required=True, description='"python:module:function" or an ARN'),
+            "function_arn": Field(
+                read=read_function, required=True, description='"python:module:function", an ARN, or a URL'
+            ),
             "invocation_type": Field(
                 read=word_reader(*INVOCATION_TYPES),
                 default="Event",

@@ -28,6 +28,7 @@ _PYTHON = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 _LOCAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARN = re.compile(r"arn:[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+\Z")
 _QUEUE_ARN = re.compile(r"arn:[a-z0-9-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}(?:\.fifo)?\Z")
+_RUNTIME_INTERFACE = re.compile(r"https?://[^/?#\s@]+/2015-03-31/functions/[^/?#\s]+/invocations\Z")
 _METADATA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _LINE_BREAK = re.compile(r"[\r\n\x00]")
 
@@ -203,13 +204,20 @@ def read_header_map(reading: Reading, node: Node, what: str) -> dict[str, str] |
     return fields
 
 
+def is_runtime_interface(text: str) -> bool:
+    """Whether it is the URL of a function in its container image (AWS Lambda: Runtime Interface Emulator)."""
+    return _RUNTIME_INTERFACE.match(text) is not None
+
+
 def read_function(reading: Reading, node: Node, what: str) -> str | None:
     text = reading.text(node, what)
-    if text is None or _ARN.match(text) or _PYTHON.match(text) or "${" in text:
+    if text is None or _ARN.match(text) or _PYTHON.match(text) or is_runtime_interface(text) or "${" in text:
         return text
     if not text.startswith("python:") and _LOCAL_NAME.match(text):
         return text
-    expected = 'expected "python:module:function" or an ARN'
+    expected = (
+        'expected "python:module:function", an ARN, or http://HOST:PORT/2015-03-31/functions/function/invocations'
+    )
     reading.error("bad-function", node, f"{what} {shown(text)} is not a function; {expected}")
     return None
 

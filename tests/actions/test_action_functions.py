@@ -276,7 +276,7 @@ async def test_name_that_is_no_name_is_refused_for_good(host: Host, arn: str) ->
         await host().run(context_of("lambda", {"function_arn": arn}))
 
 
-async def test_arn_of_aws_is_unmapped(host: Host) -> None:
+async def test_arn_is_unmapped_where_nothing_calls_aws(host: Host) -> None:
     arn = "arn:aws:lambda:eu-west-1:123456789012:function:In"
     assert (await host().run(context_of("lambda", {"function_arn": arn}))).result is Result.UNMAPPED
 

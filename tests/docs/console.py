@@ -225,7 +225,9 @@ class Console:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GATEPOST_", "COV_"))}
         programs = self.home / ".venv" / "bin"
         return {
-            **kept,
+            **{name: value for name, value in kept.items() if not name.startswith("AWS_")},
+            **dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), "/nonexistent"),
+            "AWS_EC2_METADATA_DISABLED": "true",
             "PATH": f"{programs}:{kept['PATH']}",
             "PYTHONPATH": str(ROOT),
             "NO_COLOR": "1",

@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "functions.md"
 )
 def test_the_function_of_the_page_decides(message: str, answer: str, tmp_path: Path) -> None:
     (function,) = blocks(PAGE, "python file=spam.py")
-    (action,) = blocks(PAGE, "yaml actions")
+    action = blocks(PAGE, "yaml actions")[0]
     (tmp_path / "spam.py").write_text(function.text)
     (tmp_path / "rules.yaml").write_text(
         "domains: [example.com]\nrule_sets:\n  default:\n"

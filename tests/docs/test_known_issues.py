@@ -26,8 +26,8 @@ def said(*phrases: str) -> None:
 def test_the_same_actions_of_ses_are_missing() -> None:
     missing = {schema.ses for name, schema in ACTIONS.items() if name not in AVAILABLE}
     assert missing == {"WorkmailAction", "ConnectAction"}
-    said("WorkMail and Connect actions, and Lambda functions of AWS's, run only as the local target")
-    assert "Connect actions and AWS's own Lambda functions" in README
+    said("WorkMail and Connect actions run only as the local target")
+    assert "Connect actions" in README
 
 
 @pytest.mark.parametrize("subscriber", ["{email: me@example.com}", "{url: 'mailto:me@example.com'}", "{lambda: x}"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gatepost import built_in
+from gatepost import built_in, functions
 from gatepost.cli import gatepost
 
 GOOD = """\
@@ -109,11 +109,16 @@ def test_several_files_are_checked_together(check, tmp_path):
     assert errors.count(f"{bad}:") == 2
 
 
-def test_the_rules_of_ses_are_accepted_with_what_has_no_target_here(check):
+@pytest.mark.parametrize("there", [False, True])
+def test_the_rules_of_ses_are_accepted_and_what_lacks_credentials_is_said(check, monkeypatch, there):
+    monkeypatch.setattr(functions, "has_credentials", lambda: there)
     code, said, errors = check(SES)
     assert code == 0
     assert 'rule set "production"' in said
-    assert "arn:aws:lambda:eu-west-1:123456789012:function:drop-spam has no local target" in errors
+    bound = (
+        "lambda arn:aws:lambda:eu-west-1:123456789012:function:drop-spam goes to AWS, and there are no AWS credentials"
+    )
+    assert (bound in errors) is not there
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"[", b"\0", b"a: \x1b[2J", b"- " * 5000], ids=range(6))

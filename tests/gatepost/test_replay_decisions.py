@@ -1,5 +1,6 @@
 """A replay goes through admission, verdicts, rules and disposition as live mail does, and touches nothing."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ filters: [{name: bad-range, policy: Block, cidr: 198.51.100.0/24}]
 rule_sets:
   default:
 """
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:f"
 KEEP = "    - {name: keep, recipients: [ours.example], actions: [{disk: {path: mail}}]}\n"
 MAIL = b"From: a@good.example\r\nSubject: hi\r\n\r\nhi\r\n"
 GIVEN = {
@@ -37,7 +39,8 @@ GIVEN = {
 
 
 def book_of(rules: str):
-    loaded = load_text((HEAD + rules).encode(), "rules.yaml", Path())
+    text = rules if rules.startswith("{") else HEAD + rules
+    loaded = load_text(text.encode(), "rules.json" if rules.startswith("{") else "rules.yaml", Path())
     assert loaded.book is not None, [str(finding) for finding in loaded.findings]
     return compile_book(loaded.book)
 
@@ -198,11 +201,14 @@ async def test_with_run_a_refused_message_runs_nothing(tmp_path):
 
 
 async def test_a_step_that_has_no_target_here_is_unmapped_and_says_which(tmp_path):
-    arn = "arn:aws:lambda:eu-west-1:123456789012:function:f"
-    rules = f"    - {{name: fn, actions: [{{lambda: {{function_arn: '{arn}'}}}}]}}\n" + KEEP
-    told = await replayed(tmp_path, rules)
+    arn = "arn:aws:workmail:eu-west-1:123456789012:organization/m-1"
+    bucket = {"S3Action": {"BucketName": "mail"}}
+    actions = [{"WorkmailAction": {"OrganizationArn": arn}}, {"LambdaAction": {"FunctionArn": FUNCTION}}, bucket]
+    rule = {"Name": "a", "Enabled": True, "Recipients": ["ours.example"], "Actions": actions}
+    told = await replayed(tmp_path, json.dumps({"Metadata": {"Name": "production"}, "Rules": [rule]}))
     assert [(step["action"], step["outcome"]) for step in told["steps"]] == [
-        ("lambda", "unmapped"),
-        ("disk", "would_run"),
+        ("workmail", "unmapped"),
+        ("lambda", "would_run"),
+        ("s3", "would_run"),
     ]
     assert told["steps"][0]["detail"] == f"{arn} has no local target"

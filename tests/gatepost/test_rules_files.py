@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from gatepost import functions as gatepost_functions
 from gatepost.arns import mapped, unmapped
 from gatepost.built_in import TEXT
+from gatepost.functions import function_warnings
 from gatepost.variables import unset_variables
 from gatepost.zone_file import read_zone
 from mail.errors import Malformed
@@ -27,10 +29,10 @@ def test_the_built_in_rules_are_good():
     assert [spec.type for rule in loaded.book.rule_set.rules for spec in rule.actions] == ["disk"]
 
 
-def test_ses_rules_run_on_local_targets():
+def test_ses_rules_run_on_local_targets(monkeypatch):
+    monkeypatch.setattr(gatepost_functions, "has_credentials", lambda: False)
     book = load_book(ROOT / "samples/ses/rules.json").book
-    reasons = unmapped(book)
-    assert reasons
+    assert function_warnings(book)
     arns = {}
     for rule in book.rule_set.rules:
         for spec in rule.actions:
@@ -42,6 +44,10 @@ def test_ses_rules_run_on_local_targets():
                 arns[spec.parameters["function_arn"]] = "python:invoices:handler"
     local = mapped(book, arns)
     assert unmapped(local) == []
+    assert function_warnings(local) == []
+    functions = [spec for rule in local.rule_set.rules for spec in rule.actions if spec.type == "lambda"]
+    assert {spec.parameters["function_arn"] for spec in functions} == {"python:invoices:handler"}
+    assert {spec.parameters["arn"] for spec in functions} == {name for name in arns if ":lambda:" in name}
     assert {spec.type for rule in local.rule_set.rules for spec in rule.actions} <= {
         "disk",
         "webhook",
