@@ -34,6 +34,7 @@ from inbound.counting import counting
 from inbound.event import Event
 from inbound.ports import Judge, Services
 from mail.counters import Counters
+from mail.entropy import entropy
 from mail.ids import shard_of
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook
@@ -192,7 +193,7 @@ def _services(
         spool=spool,
         on_accept=_handing_to(runner),
         clock=wire.now,
-        entropy=secrets.token_bytes,
+        entropy=entropy(secrets.token_bytes),
         on_event=counting(counters, on_event),
         name_of=wire.name_of(resolver),
         lists=wire.dns_lists_of(settings, resolver),

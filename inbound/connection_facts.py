@@ -24,6 +24,8 @@ class ConnectionFacts:
 
     async def listed(self, *, one_will_do: bool = False) -> tuple[str, ...]:
         """The lists that list the client, in the order of the settings; the first one that says so, if one will do."""
+        if not self._lists:
+            return ()
         loop = asyncio.get_running_loop()
         if self._deadline is None:
             self._deadline = loop.time() + self._settings.wait_for_lists_seconds
@@ -38,7 +40,8 @@ class ConnectionFacts:
         """The client's confirmed name, waited for so long as a message may."""
         if self._name is None:
             return None
-        await asyncio.wait((self._name,), timeout=self._settings.wait_for_names_seconds)
+        if not self._name.done():
+            await asyncio.wait((self._name,), timeout=self._settings.wait_for_names_seconds)
         found: str | None = _result(self._name)
         return found
 

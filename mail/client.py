@@ -1,6 +1,7 @@
 """Who is on the other end of the connection."""
 
 import ipaddress
+from functools import lru_cache
 
 from mail.values import Value
 
@@ -32,7 +33,12 @@ class Client(Value, frozen=True, kw_only=True):
 
     @property
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-        return None if self.ip is None else ipaddress.ip_address(self.ip)
+        return None if self.ip is None else _address(self.ip)
+
+
+@lru_cache(maxsize=1024)
+def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(ip)
 
 
 def canonical_ip(text: str) -> str:

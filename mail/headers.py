@@ -6,15 +6,18 @@
 """
 
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mail.errors import Misuse
 from mail.values import Value
 
+_KEPT_VIEWS = 128
+_KEPT_OCTETS = 32 * 1024  # of a header section whose view is kept: strangers choose them
 FOLD_AT = 78  # RFC 5322 §2.1.1
 
 # RFC 5322 §3.6.8: printable ASCII; anything else is a line that no reader agrees about. §4.5.3: white space before the colon.
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")  # §2.2.3: a line that begins with white space goes on with the field
 _NAME_TEXT = re.compile(r"[!-9;-~]+\Z")
 _BREAK = re.compile("[\r\n\0]")
 
@@ -54,9 +57,10 @@ def unfold(value: bytes) -> str:
 class HeaderView:
     """The fields of one header section, in order, by name and by position."""
 
-    def __init__(self, fields: tuple[Field, ...], body_start: int) -> None:
+    def __init__(self, fields: tuple[Field, ...], body_start: int, *, has_bare_line_ends: bool = False) -> None:
         self.fields = fields
         self.body_start = body_start  # the octet behind the blank line; len(message) where there is none
+        self.has_bare_line_ends = has_bare_line_ends  # a CR or LF stands alone in some field
 
     @cached_property
     def _by_name(self) -> dict[str, list[Field]]:
@@ -80,27 +84,33 @@ class HeaderView:
 
 
 def parse_header(raw: bytes) -> HeaderView:
-    """Split a message, or its header section alone, at its fields. Never raises."""
+    """Split a message, or its header section alone, at its fields. Never raises.
+
+    The last few views are kept by content: verdicts, rules and actions all ask for that of the message under way.
+    """
     if raw.startswith(b"\r\n"):
         return HeaderView((), 2)
     end = raw.find(b"\r\n\r\n")
     head, body_start = (raw, len(raw)) if end < 0 else (raw[: end + 2], end + 4)
+    return _split_once(head, body_start) if len(head) <= _KEPT_OCTETS else _split(head, body_start)
+
+
+def _split(head: bytes, body_start: int) -> HeaderView:
+    ends = [found.end() for found in _FIELD_END.finditer(head)]
+    if head and (not ends or ends[-1] < len(head)):
+        ends.append(len(head))
     fields: list[Field] = []
-    start = position = 0
-    while position < len(head):
-        line_end = head.find(b"\r\n", position)
-        position = len(head) if line_end < 0 else line_end + 2
-        if head[position : position + 1] in (b" ", b"\t"):
-            continue
-        fields.append(_field(head, start, position))
-        start = position
-    return HeaderView(tuple(fields), body_start)
+    start = 0
+    for end in ends:
+        name = _NAME.match(head, start, end)
+        fields.append(Field(name=name[1].decode("ascii") if name else "", raw=head[start:end], start=start, end=end))
+        start = end
+    lines = head.count(b"\r\n")
+    is_bare = head.count(b"\r") != lines or head.count(b"\n") != lines
+    return HeaderView(tuple(fields), body_start, has_bare_line_ends=is_bare)
 
 
-def _field(head: bytes, start: int, end: int) -> Field:
-    raw = head[start:end]
-    name = _NAME.match(raw)
-    return Field(name=name.group(1).decode("ascii") if name else "", raw=raw, start=start, end=end)
+_split_once = lru_cache(maxsize=_KEPT_VIEWS)(_split)
 
 
 def header_field(name: str, value: str) -> bytes:

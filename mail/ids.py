@@ -12,6 +12,10 @@ from datetime import UTC, datetime, timedelta
 from mail.errors import Malformed
 
 _SHAPE = re.compile(r"[0-9a-v]{39}1\Z")
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"  # base32hex
+_PAIRS = tuple(
+    high + low for high in _DIGITS for low in _DIGITS
+)  # 10 bits each, for the standard library takes them one by one
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,7 +35,8 @@ def message_id_of_file(raw: bytes, envelope: str) -> str:
 
 
 def _encode(packed: bytes) -> str:
-    return base64.b32hexencode(packed + b"\x01").decode("ascii").lower()
+    number = int.from_bytes(packed + b"\x01", "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(190, -1, -10)])
 
 
 def is_message_id(text: str) -> bool:

@@ -6,7 +6,6 @@ many messages share and which are stored once by digest).
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
 
 import msgspec
 
@@ -72,12 +71,7 @@ class Receipt(Value, frozen=True, kw_only=True):
     @property
     def fields(self) -> HeaderView:
         """The header section as rules and actions see it: forged fields are gone."""
-        return _view(without_spans(self.header, self.cut))
-
-
-@lru_cache(maxsize=256)
-def _view(header: bytes) -> HeaderView:
-    return parse_header(header)
+        return parse_header(without_spans(self.header, self.cut))
 
 
 def encode_receipt(receipt: Receipt) -> bytes:

@@ -60,7 +60,10 @@ class Facts:
             return self
         raw = header_field(name, value)
         top = Field(name=name, raw=raw, start=0, end=0)
-        return replace(self, header=HeaderView((top, *self.header.fields), self.header.body_start))
+        header = HeaderView(
+            (top, *self.header.fields), self.header.body_start, has_bare_line_ends=self.header.has_bare_line_ends
+        )
+        return replace(self, header=header)
 
     @cached_property
     def addresses(self) -> dict[str, tuple[list[Text], frozenset[str]]]:

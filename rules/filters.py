@@ -64,7 +64,7 @@ class FilterTree:
         return any(held.policy == "Allow" for held in self._applying(address, mailbox))
 
     def _applying(self, address: Address | None, mailbox: Mailbox) -> list[Filter]:
-        if address is None:
+        if address is None or not self._filters:
             return []
         holding = sorted(set(self._tree.holders(address)))
         if not holding:

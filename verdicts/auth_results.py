@@ -124,6 +124,11 @@ def forged_spans(header: HeaderView, authserv_id: str) -> tuple[Span, ...]:
     CR or LF.
     """
     wanted = _folded_id(authserv_id)
+    if not header.has_bare_line_ends and not header.all(""):
+        # Each field is what its name says: only those that bear one of these names can be ours.
+        named = [field for name in (*OURS_ONLY, AUTHENTICATION_RESULTS) for field in header.all(name)]
+        if not named:
+            return ()
     return tuple((field.start, field.end) for field in header.fields if _is_ours(field, wanted))
 
 

@@ -1,5 +1,6 @@
 """Message ids have SES's form and sort by time."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,16 @@ def test_an_id_has_ses_s_form_and_tells_shard_and_time(when, shard, entropy):
     assert made[-2:] in ("01", "81", "g1", "o1")
     assert shard_of(made) == shard
     assert when - received_at_of(made) < timedelta(milliseconds=1)
+
+
+@given(TIMES, st.integers(0, 255), st.binary(min_size=17, max_size=17))
+def test_an_id_is_the_standard_library_s_base32hex(when, shard, entropy):
+    milliseconds = int(when.timestamp() * 1000).to_bytes(6, "big")
+    packed = milliseconds + bytes((shard,)) + entropy + b"\x01"
+    assert (
+        message_id(received_at_of(message_id(when, shard, entropy)), shard, entropy)[10:]
+        == (base64.b32hexencode(packed).decode().lower()[10:])
+    )
 
 
 @given(TIMES, st.integers(1, 10**9), st.binary(min_size=17, max_size=17), st.binary(min_size=17, max_size=17))

@@ -241,6 +241,25 @@ def test_forged_spans_never_raise_and_are_ordered(data: bytes) -> None:
     assert all(start < end for start, end in spans)
 
 
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from([*OURS, *THEIRS]),
+        st.sampled_from(
+            [b"From: <a@b.example>", b" folded", b"no field", b"X-Ses-\rReceipt: x", b"A: b\nX-SES-RECEIPT: c"]
+        ),
+        st.binary(max_size=30),
+    ),
+    max_size=6,
+)
+
+
+@given(LINES)
+def test_a_field_is_cut_or_stays_whatever_stands_beside_it(lines: list[bytes]) -> None:
+    view = parse_header(b"".join(line + b"\r\n" for line in lines) + b"\r\n")
+    alone = [field for field in view.fields if forged_spans(parse_header(field.raw), US)]
+    assert forged_spans(view, US) == tuple((field.start, field.end) for field in alone)
+
+
 def test_other_hosts_values_in_the_public_cases_are_not_taken_for_ours() -> None:
     folder = Path(__file__).parent.parent / "vectors" / "authres-go-msgauth"
     text = (folder / "cases.json").read_text()
