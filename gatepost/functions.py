@@ -1,4 +1,4 @@
-"""Functions, made from the settings: those that run here, in containers and on AWS, and what is to be said of them at the start."""
+"""Functions, made from the settings: those that run here, in containers and on AWS."""
 
 import os
 from collections.abc import Mapping
@@ -9,14 +9,10 @@ from actions.function_answers import RemoteFunctions
 from actions.function_host import FunctionHost, FunctionSettings
 from actions.function_process import REPLY_OCTETS
 from actions.runtime_interface import RuntimeInterface
-from actions.topics import find_topic
-from gatepost.arns import arn_of, goes_to_aws
-from gatepost.aws import has_credentials
 from gatepost.aws_functions import AwsFunctions
 from gatepost.http_client import AiohttpClient
 from gatepost.settings import Settings
 from gatepost.storage import Storage
-from rules.model import RuleBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +47,3 @@ def functions_of(settings: Settings, storage: Storage) -> Functions:
         elsewhere={"arn": AwsFunctions(storage.clients), "http": containers, "https": containers},
         http=http,
     )
-
-
-def function_warnings(book: RuleBook) -> list[str]:
-    """A sentence for each action of an enabled rule of the active set that will fail on AWS, for want of credentials."""
-    bound = [
-        (rule, spec)
-        for rule in book.rule_set.rules
-        if rule.enabled
-        for spec in rule.actions
-        if goes_to_aws(spec) and find_topic(book.topics, arn_of(spec)) is None
-    ]
-    if not bound or has_credentials():
-        return []
-    return [
-        f'rule "{rule.name}": {spec.type} {arn_of(spec)} goes to AWS, and there are no AWS credentials here, '
-        "so its step will park; set them, or name a local target in the setting arns"
-        for rule, spec in bound
-    ]

@@ -5,11 +5,12 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from actions.content_links import ContentLinks
 from actions.http_port import HttpClient
@@ -89,12 +90,17 @@ def base_url_of(settings: Settings, addresses: Sequence[str], hostname: str) -> 
 
 def needs_listener(book: RuleBook) -> bool:
     """Whether somebody will come to us: a subscriber to confirm, or a receiver for what is too large to send along."""
-    return any(topic.get("subscribers") for topic in book.topics.values()) or any(
+    return any(_comes_to_us(each) for topic in book.topics.values() for each in topic.get("subscribers", ())) or any(
         spec.type == "sns" or (spec.type == "webhook" and spec.parameters.get("format") == "gatepost")
         for rule in book.rule_set.rules
         if rule.enabled
         for spec in rule.actions
     )
+
+
+def _comes_to_us(subscriber: Mapping[str, Any]) -> bool:
+    """For the certificate, or to confirm."""
+    return not (subscriber.get("raw") and (subscriber.get("confirmed") or subscriber.get("sqs")))
 
 
 def topics_of(book: RuleBook) -> list[Topic]:

@@ -15,10 +15,10 @@ from typing import Any
 import click
 
 from gatepost import wire
-from gatepost.cli.common import print_findings
+from gatepost.aws_needs import aws_warnings
+from gatepost.cli.common import print_findings, print_warnings
 from gatepost.cli.exits import FAILED, FINDINGS
 from gatepost.control import RULE_BOOKS
-from gatepost.functions import function_warnings
 from gatepost.gateway import Gateway, opened
 from gatepost.library import Library, Opened, open_rules, refusals
 from gatepost.live import printer, say
@@ -40,8 +40,7 @@ def run(settings: Settings, *, ready_file: Path | None, quiet: bool) -> int:
     """Serve until a signal; the exit code."""
     rules = open_rules(settings)
     print_findings(rules.findings)
-    for warning in [*scan_warnings(settings), *(function_warnings(rules.book) if rules.book else ())]:
-        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+    print_warnings(scan_warnings(settings))
     addresses = wire.addresses_of(settings)
     reasons = refusals(rules, is_loopback=wire.is_loopback(addresses))
     for reason in reasons:
@@ -50,6 +49,7 @@ def run(settings: Settings, *, ready_file: Path | None, quiet: bool) -> int:
         return FINDINGS
     if rules.book is None:
         return _cannot(f"{rules.origin} has errors, so nothing was started", FINDINGS)
+    print_warnings(aws_warnings(rules.book, settings))
     with contextlib.ExitStack() as stack:
         try:
             sockets = [stack.enter_context(_listening(host, port)) for host, port in addresses]
@@ -196,7 +196,9 @@ async def _watch(settings: Settings, library: Library, reload: asyncio.Event) ->
             continue
         seen = stamp
         reload.clear()
-        _load_again(settings, library)
+        loaded = _load_again(settings, library)
+        if loaded is not None:
+            print_warnings(await asyncio.to_thread(aws_warnings, loaded, settings))
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:
@@ -207,7 +209,8 @@ def _stamp(path: Path | None) -> tuple[int, int] | None:
     return (status.st_mtime_ns, status.st_size) if status is not None else None
 
 
-def _load_again(settings: Settings, library: Library) -> None:
+def _load_again(settings: Settings, library: Library) -> RuleBook | None:
+    """The book, None if it was refused."""
     rules = open_rules(settings)
     print_findings(rules.findings)
     reasons = refusals(rules, is_loopback=wire.is_loopback(wire.addresses_of(settings)))
@@ -215,6 +218,7 @@ def _load_again(settings: Settings, library: Library) -> None:
         for reason in reasons:
             click.echo(f"{rules.origin}: {reason}", err=True)
         click.echo(f"{rules.origin} is refused; rule set {library.active().digest[:4]} stays active", err=True)
-        return
+        return None
     active = library.load(rules)
     say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if active else 'not active'}")
+    return rules.book

@@ -18,6 +18,8 @@ import pytest
 from hypothesis import settings
 
 pytest_plugins = ["pytester"]
+# Where AWS credentials are looked for, an instance's metadata service is not asked: it would be waited for.
+os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
 
 # The program that shows that the engine is there.
 ENGINES = {

@@ -7,9 +7,9 @@ import click
 
 from gatepost import built_in
 from gatepost.arns import unmapped
+from gatepost.aws_needs import aws_warnings
 from gatepost.cli.common import Exit, config_options, json_option, print_findings, print_json
 from gatepost.cli.exits import FINDINGS
-from gatepost.functions import function_warnings
 from gatepost.library import open_rules
 from gatepost.scanners import scan_warnings
 from gatepost.settings import Settings
@@ -96,10 +96,10 @@ def _check_rules(settings: Settings, path: Path | None) -> tuple[tuple[Finding, 
 
 
 def _serve_would_say(book: RuleBook, origin: str, settings: Settings) -> tuple[Finding, ...]:
-    """What only the settings can tell: actions without a local target, bounces without a relay (semantics.md §1, §3), mail that is
-    too large to be scanned."""
+    """What only the settings and the machine can tell (semantics.md §1, §3): actions without a local target or credentials, bounces
+    without a relay, mail that is too large to be scanned."""
     warnings = [("unmapped", reason) for reason in unmapped(book)]
-    warnings += [("no-credentials", reason) for reason in function_warnings(book)]
+    warnings += [("no-credentials", reason) for reason in aws_warnings(book, settings)]
     warnings += [("too-large-to-scan", reason) for reason in scan_warnings(settings)]
     bounces = any(spec.type == "bounce" for rule in book.rule_set.rules for spec in rule.actions)
     if bounces and not settings.relay_host:

@@ -61,6 +61,12 @@ def print_findings(findings: Iterable[Finding]) -> None:
         )
 
 
+def print_warnings(warnings: Iterable[str]) -> None:
+    """What is of no file: each on a line of its own on standard error."""
+    for warning in warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+
+
 def print_json(value: Any) -> None:
     """One object on one line; non-ASCII text stays readable, and nothing in it acts on a terminal."""
     sys.stdout.write(visible_json(json.dumps(value, ensure_ascii=False, separators=(",", ":"))) + "\n")

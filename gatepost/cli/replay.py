@@ -13,7 +13,17 @@ from typing import Any
 import click
 
 from gatepost import wire
-from gatepost.cli.common import config_options, fail, json_option, print_findings, print_json, progress, settings_of
+from gatepost.aws_needs import aws_warnings
+from gatepost.cli.common import (
+    config_options,
+    fail,
+    json_option,
+    print_findings,
+    print_json,
+    print_warnings,
+    progress,
+    settings_of,
+)
 from gatepost.cli.exits import FINDINGS, USAGE
 from gatepost.cli.layout import visible
 from gatepost.cli.lookup import message_id_of, reader_of
@@ -111,6 +121,10 @@ class _Work:
         print_findings(finding for finding in opened.findings if finding.severity == "error")
         if opened.book is None:
             raise Malformed(f"{opened.origin} has errors")
+        first, *more = aws_warnings(opened.book, self.settings) or [""]
+        if first:
+            told = f"; and {len(more)} more, which gatepost check lists" if more else ""
+            print_warnings([f"{first}{told}"])
         return compile_book(opened.book)
 
     def _replayer(self, dns: str | None, rules: str | None) -> Replayer:

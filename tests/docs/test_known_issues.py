@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from console import ROOT
 
-from actions.topics import find_topic
-from gatepost.arns import mapped
 from gatepost.cli import COMMANDS, main
 from rules.load import load_text
 from rules.schema_actions import ACTIONS, AVAILABLE
@@ -35,17 +33,6 @@ def test_a_subscriber_is_an_endpoint_or_a_queue(subscriber: str) -> None:
     said("A topic's subscribers are HTTP and HTTPS endpoints and SQS queues")
     text = f"topics: {{t: {{subscribers: [{subscriber}]}}}}\nrule_sets: {{a: []}}"
     assert load_text(text.encode(), "rules.yaml", ROOT).errors
-
-
-def test_a_topic_that_an_action_tells_is_not_mapped() -> None:
-    said("`arns` does not map the `TopicArn` by which an action tells a topic.")
-    topic = "arn:aws:sns:eu-west-1:123456789012:support-mail"
-    loaded = load_text((ROOT / "samples" / "ses" / "rules.json").read_bytes(), "rules.json", ROOT)
-    assert loaded.book is not None
-    book = mapped(loaded.book, {topic: "https://app.example.com/inbound"})
-    told = {spec.parameters.get("topic_arn") for rule in book.rule_set.rules for spec in rule.actions}
-    assert topic in told
-    assert find_topic(book.topics, topic) is None
 
 
 def test_help_lists_neither_starttls_nor_bdat() -> None:

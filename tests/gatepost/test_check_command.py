@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gatepost import built_in, functions
+from gatepost import aws_needs, built_in
 from gatepost.cli import gatepost
 
 GOOD = """\
@@ -111,7 +111,7 @@ def test_several_files_are_checked_together(check, tmp_path):
 
 @pytest.mark.parametrize("there", [False, True])
 def test_the_rules_of_ses_are_accepted_and_what_lacks_credentials_is_said(check, monkeypatch, there):
-    monkeypatch.setattr(functions, "has_credentials", lambda: there)
+    monkeypatch.setattr(aws_needs, "has_credentials", lambda: there)
     code, said, errors = check(SES)
     assert code == 0
     assert 'rule set "production"' in said

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gatepost import functions as gatepost_functions
+from gatepost import aws_needs
 from gatepost.arns import mapped, unmapped
+from gatepost.aws_needs import aws_warnings
 from gatepost.built_in import TEXT
-from gatepost.functions import function_warnings
+from gatepost.settings import Settings
 from gatepost.variables import unset_variables
 from gatepost.zone_file import read_zone
 from mail.errors import Malformed
@@ -30,21 +31,21 @@ def test_the_built_in_rules_are_good():
 
 
 def test_ses_rules_run_on_local_targets(monkeypatch):
-    monkeypatch.setattr(gatepost_functions, "has_credentials", lambda: False)
+    monkeypatch.setattr(aws_needs, "has_credentials", lambda: False)
     book = load_book(ROOT / "samples/ses/rules.json").book
-    assert function_warnings(book)
+    assert aws_warnings(book, Settings())
     arns = {}
     for rule in book.rule_set.rules:
         for spec in rule.actions:
+            if spec.parameters.get("topic_arn"):
+                arns[spec.parameters["topic_arn"]] = "https://app.example.com/hook"
             if spec.type == "s3":
                 arns[f"arn:aws:s3:::{spec.parameters['bucket_name']}"] = "disk:mail"
-            elif spec.type == "sns":
-                arns[spec.parameters["topic_arn"]] = "https://app.example.com/hook"
             elif spec.type == "lambda":
                 arns[spec.parameters["function_arn"]] = "python:invoices:handler"
     local = mapped(book, arns)
     assert unmapped(local) == []
-    assert function_warnings(local) == []
+    assert aws_warnings(local, Settings()) == []
     functions = [spec for rule in local.rule_set.rules for spec in rule.actions if spec.type == "lambda"]
     assert {spec.parameters["function_arn"] for spec in functions} == {"python:invoices:handler"}
     assert {spec.parameters["arn"] for spec in functions} == {name for name in arns if ":lambda:" in name}
