@@ -75,7 +75,12 @@ async def opened(
     counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
         broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        spool = open_spool(settings.data, _SHARD, on_broken=broken.set_exception)
+        spool = open_spool(
+            settings.data,
+            _SHARD,
+            on_broken=broken.set_exception,
+            commit_seconds=counters.histogram("spool_commit_seconds"),
+        )
         stack.push_async_callback(spool.close)
         http_addresses = tuple(map(shown_address, http_sockets))
         effects = wire.effects_of(settings, wire.now, http_addresses=http_addresses)
@@ -106,7 +111,7 @@ async def opened(
         stack.callback(sweeping.cancel)
         scanners = scanners_of(settings)
         stack.push_async_callback(scanners.close)
-        resolver = wire.resolver_of(settings)
+        resolver = wire.resolver_of(settings, counters)
         judge = wire.judge_of(settings, resolver, scanners)
         services = _services(settings, resolver, judge, library, spool, runner, on_event, counters)
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))

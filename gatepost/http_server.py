@@ -1,15 +1,17 @@
-"""Gatepost's own HTTP listener, over aiohttp: what subscribers and webhook receivers need of us, and nothing else.
+"""Gatepost's own HTTP listeners, over aiohttp: one for subscribers and webhook receivers, one for those who watch over us.
 
 `GET /SimpleNotificationService-….pem` is the signing certificate, `/?Action=…` SNS's API for subscribers, `/attachments/…` and
-`/messages/…` signed content. Our name in URLs comes from the settings, never from a request.
+`/messages/…` signed content. Our name in URLs comes from the settings, never from a request. The second listener has addresses
+of its own (`metrics.listen`), so that what it tells is never on the public one.
 
-*Trust.* Anybody may connect; a request has at most 64 KiB, its header 8 KiB a line.
+*Trust.* Anybody may connect to the first; a request has at most 64 KiB, its header 8 KiB a line.
 *Failure.* 503 where the store fails, 500 without detail for a fault of ours; both are logged.
 """
 
 import logging
 import socket
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -24,11 +26,10 @@ REQUEST_OCTETS = 64 * 1024
 _HANDLER_CANCELLED_AFTER_SECONDS = 5.0
 
 
-class HttpServer:
+class _Server(ABC):
     """One listener on any number of bound sockets; `start` takes them over, `close` ends them."""
 
-    def __init__(self, signer: SnsSigner, topics: TopicApi, content: ContentServer) -> None:
-        self._signer, self._topics, self._content = signer, topics, content
+    def __init__(self) -> None:
         self._runner: web.AppRunner | None = None
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
@@ -55,6 +56,18 @@ class HttpServer:
         headers = {"server": "gatepost", **served.headers}
         return web.Response(status=served.status, body=served.body, headers=headers)
 
+    @abstractmethod
+    async def _served(self, request: web.Request) -> Served:
+        """The answer. `Temporary` is answered 503."""
+
+
+class HttpServer(_Server):
+    """The public one."""
+
+    def __init__(self, signer: SnsSigner, topics: TopicApi, content: ContentServer) -> None:
+        super().__init__()
+        self._signer, self._topics, self._content = signer, topics, content
+
     async def _served(self, request: web.Request) -> Served:
         path = request.rel_url.raw_path
         if request.method not in ("GET", "HEAD", "POST"):
@@ -69,6 +82,20 @@ class HttpServer:
             kind = {"content-type": "application/x-pem-file"}
             return Served(status=404) if certificate is None else Served(status=200, body=certificate, headers=kind)
         return await self._content.get(path, dict(request.query))
+
+
+class WatchServer(_Server):
+    """The operator's: a page for each path, made when it is asked for."""
+
+    def __init__(self, pages: Mapping[str, Callable[[], Awaitable[Served]]]) -> None:
+        super().__init__()
+        self._pages = pages
+
+    async def _served(self, request: web.Request) -> Served:
+        if request.method not in ("GET", "HEAD"):
+            return Served(status=405, headers={"allow": "GET, HEAD"})
+        page = self._pages.get(request.rel_url.raw_path)
+        return Served(status=404) if page is None else await page()
 
 
 async def _parameters(request: web.Request) -> dict[str, str]:

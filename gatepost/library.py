@@ -17,7 +17,7 @@ from rules.compiled import CompiledBook, compile_book
 from rules.load import Limits, load_book, load_text
 from rules.model import RuleBook, decode_book
 from rules.schema_findings import Finding
-from spool.ports import RuleBooks
+from spool.ports import BookVersion, RuleBooks
 from verdicts.dns_lists import parse_dns_lists
 
 _KEPT_VERSIONS = 20
@@ -98,6 +98,13 @@ class Library:
                 raise Malformed("no rule set is active")
             self._active = self.by_digest(version.digest)
         return self._active
+
+    def in_force(self) -> BookVersion:
+        """The pointer as the store has it now: which version is active, and whether it is pinned. Raises `Malformed`."""
+        version = self._store.active()
+        if version is None:
+            raise Malformed("no rule set is active")
+        return version
 
     def refresh(self) -> None:
         """Look at the pointer again: a command may have moved it."""

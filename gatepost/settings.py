@@ -224,6 +224,12 @@ class Settings:
         (),
         "addresses of our HTTP listener, HOST:PORT; without it there is one on 127.0.0.1:2580 where a rule needs it",
     )
+    metrics_listen: tuple[str, ...] = _setting(
+        "metrics.listen",
+        "listen",
+        (),
+        "addresses for /metrics, /healthz and /readyz, HOST:PORT; they tell what strangers need not know",
+    )
     http_public_url: str = _setting(
         "http.public_url",
         "text",

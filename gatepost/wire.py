@@ -25,6 +25,7 @@ from gatepost.storage import Storage, storage_of
 from gatepost.zone_file import read_zone
 from inbound.ports import InboundSettings, Judge
 from mail.client import Client
+from mail.counters import Counters
 from mail.envelope import Envelope
 from mail.message import Message
 from mail.receipt import Receipt
@@ -55,11 +56,11 @@ def hostname_of(settings: Settings) -> str:
     return settings.hostname or socket.gethostname().lower() or "localhost"
 
 
-def resolver_of(settings: Settings) -> Resolver:
+def resolver_of(settings: Settings, counters: Counters | None = None) -> Resolver:
     """The zone file if there is one, else live DNS. Raises `Malformed` for a zone file with errors, OSError if it is not there."""
     if settings.dns_zone is not None:
         return read_zone(settings.dns_zone)
-    return LiveResolver(settings.dns_servers or None, cache_entries=settings.dns_cache)
+    return LiveResolver(settings.dns_servers or None, cache_entries=settings.dns_cache, counters=counters)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -109,13 +110,19 @@ def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig
     )
 
 
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """The certificate of the settings, or our own; None where TLS is off. Raises `Permanent` for one that cannot be used."""
+def certificate_of(settings: Settings) -> Path | None:
+    """The file of the certificate in use; None where TLS is off. Raises as `self_signed` does."""
     if not settings.tls_enabled:
         return None
-    if settings.tls_certificate is not None:
-        return server_context(settings.tls_certificate, settings.tls_key)
-    return server_context(self_signed(settings.data, hostname_of(settings), now()))
+    return settings.tls_certificate or self_signed(settings.data, hostname_of(settings), now())
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """The certificate of the settings, or our own; None where TLS is off. Raises `Permanent` for one that cannot be used."""
+    certificate = certificate_of(settings)
+    if certificate is None:
+        return None
+    return server_context(certificate, settings.tls_key if settings.tls_certificate is not None else None)
 
 
 def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judge:

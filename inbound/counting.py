@@ -7,7 +7,7 @@ from inbound.event import Event
 from mail.counters import Counters, key
 from mail.verdict import VERDICTS, Status
 
-_OCTETS, _RECIPIENTS = key("received_octets_total"), key("recipients_total")
+_OCTETS, _RECIPIENTS = key("received_bytes_total"), key("recipients_total")
 _OUTCOMES = {
     outcome: key("messages_total", outcome=outcome) for outcome in ("accepted", "refused", "deferred", "aborted")
 }

@@ -32,6 +32,14 @@ def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext
     return context
 
 
+def expires_at(certificate: Path) -> datetime.datetime:
+    """When the first certificate of a PEM file ends. Raises `Permanent` where there is none."""
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
+        raise Permanent(f"{certificate}: {getattr(error, 'strerror', None) or 'holds no certificate'}") from error
+
+
 def established(connection: ssl.SSLObject) -> Tls:
     """What a finished handshake agreed on."""
     cipher = connection.cipher()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mail.counters import Histogram
 from spool import jobs
 from spool.ballast import OCTETS, Ballast
 from spool.ports import Broken, Full
@@ -20,11 +21,12 @@ def open_spool(
     ballast_octets: int = OCTETS,
     monotonic: Callable[[], float] = time.monotonic,
     on_broken: Callable[[Broken], None] | None = None,
+    commit_seconds: Histogram | None = None,
 ) -> SqliteSpool:
     """Open shard `shard` of `directory` for writing, making it if need be; blocks.
 
     Raises `Locked` when another process has it, `Full` or `Broken`. `on_broken` is called once, on the loop, when the shard has
-    closed itself: the worker must exit then and be started again.
+    closed itself: the worker must exit then and be started again. `commit_seconds` observes each group's commit.
     """
     path = shard_directory(directory, shard)
     for each in (directory, path.parent, path):
@@ -34,7 +36,16 @@ def open_spool(
         ballast = Ballast(path / "ballast", ballast_octets)
         connection = _open_database(path / FILE, ballast)
         ballast.lay()
-        return SqliteSpool(path, shard, lock, connection, ballast, monotonic=monotonic, on_broken=on_broken)
+        return SqliteSpool(
+            path,
+            shard,
+            lock,
+            connection,
+            ballast,
+            monotonic=monotonic,
+            on_broken=on_broken,
+            commit_seconds=commit_seconds or Histogram(),
+        )
     except BaseException:
         lock.release()
         raise

@@ -15,6 +15,7 @@ from spool.blobs import BlobFiles
 from spool.ports import HistoryQuery, HistoryRow, Job, JobQuery, LedgerRow, MessageState, NotFound, StoredMessage
 from spool.schema import reading
 from spool.shard_lock import BODIES, FILE, SHARDS, shard_directory
+from spool.standing import Standing, added_up, standing
 
 
 class SpoolReader:
@@ -56,6 +57,10 @@ class SpoolReader:
         for path in self._files():
             found |= await asyncio.to_thread(reading, path, _rule_books)
         return frozenset(found)
+
+    async def standing(self) -> Standing:
+        """What waits, over all shards."""
+        return added_up([await asyncio.to_thread(reading, path, standing) for path in self._files()])
 
     def shards(self) -> list[int]:
         """The shards that exist, in order."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mail.counters import Histogram
 from spool import history, jobs, messages
 from spool.ballast import Ballast
 from spool.blobs import BlobFiles, sync_directory
@@ -62,6 +63,7 @@ class SqliteSpool:
         *,
         monotonic: Callable[[], float],
         on_broken: Callable[[Broken], None] | None,
+        commit_seconds: Histogram,
     ) -> None:
         self.shard = shard
         self._path = directory / FILE
@@ -85,7 +87,12 @@ class SqliteSpool:
         self._large: set[asyncio.Task[Job | None]] = set()
         self._room = (-1.0, 0, 0)
         self._writer = Writer(
-            connection, monotonic=monotonic, make_room=ballast.drop, landed=self._landed, broke=self._broke
+            connection,
+            monotonic=monotonic,
+            make_room=ballast.drop,
+            landed=self._landed,
+            broke=self._broke,
+            commit_seconds=commit_seconds,
         )
         self._sweeper = Sweeper(self._writer, self._blobs, octets=lambda: self._octets, forget=self._known.clear)
 

@@ -56,6 +56,7 @@ class Group:
     units: list[Unit]
     staged: bool  # applied already: what is left is the COMMIT
     failure: Broken | None = None
+    seconds: float = 0.0  # that its commit took, fsync included
 
 
 def is_of_the_store(error: Exception) -> bool:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from mail.counters import Histogram
 from spool.ports import Broken, Full
 from spool.schema import is_full
 from spool.units import Change, Group, Unit, broken, is_of_the_store, take
@@ -36,7 +37,8 @@ class Writer:
     """Belongs to one event loop; `submit` and everything it calls back run there.
 
     `make_room` is asked, in the thread, when a unit other than an accept finds the disk full; True: try again. `landed` is told
-    every change that became durable; `broke` the failure that closed the writer, once.
+    every change that became durable; `broke` the failure that closed the writer, once; `commit_seconds` what each
+    group's commit took.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Writer:
         make_room: Callable[[], bool],
         landed: Callable[[Change[Any]], None],
         broke: Callable[[Broken], None],
+        commit_seconds: Histogram,
     ) -> None:
         self._connection = connection
         self._monotonic = monotonic
         self._make_room = make_room
         self._landed = landed
         self._broke = broke
+        self._commit_seconds = commit_seconds
         self._first: deque[Unit] = deque()
         self._then: deque[Unit] = deque()
         self._alone: deque[Unit] = deque()
@@ -211,7 +215,9 @@ class Writer:
         while (group := self._work.get()) is not None:
             try:
                 if group.failure is None:
+                    began = self._monotonic()
                     self._commit(group)
+                    group.seconds = self._monotonic() - began
             except Broken as failure:
                 group.failure = failure
             assert self._loop is not None
@@ -258,6 +264,7 @@ class Writer:
                     unit.future.set_exception(Broken(str(group.failure)))
             self.fail(group.failure)
             return
+        self._commit_seconds.observe(group.seconds)
         for unit in group.units:
             self.queued_octets -= unit.octets
             if unit.change is not None:

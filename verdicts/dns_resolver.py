@@ -7,6 +7,7 @@ records too; what is no DNS name is answered NONE without a question. No search 
 """
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ import dns.name
 import dns.nameserver
 import dns.resolver
 
+from mail.counters import Counters, key
 from verdicts.ports import Answer, Lookup
 
 try:
@@ -40,6 +42,8 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _NOT_A_NAME = Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="not a DNS name")
 _UNREACHABLE = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="no resolver reachable")
 _TIMEOUT = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="TIMEOUT")
+
+_HIT, _MISS = key("dns_cache_hits_total"), key("dns_cache_misses_total")
 
 Question = tuple[str, str]
 
@@ -82,12 +86,14 @@ class LiveResolver:
         query_seconds: float = QUERY_SECONDS,
         use_aiodns: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        counters: Counters | None = None,
     ) -> None:
         self._nameservers = nameservers
         self._entries = cache_entries
         self._seconds = query_seconds
         self._use_aiodns = use_aiodns and aiodns is not None
         self._clock = clock
+        self._counters = counters or Counters()
         self._cache: dict[Question, tuple[Answer, float]] = {}
         self._in_flight: dict[Question, asyncio.Task[Answer]] = {}
         self._backends: dict[bool, Backend] = {}
@@ -106,6 +112,7 @@ class LiveResolver:
         if left < 0:
             del self._cache[question]
             return None
+        self._counters.count(_HIT)
         if left != answer.ttl:
             answer = replace(answer, ttl=left)
             self._cache[question] = (answer, expires)
@@ -124,11 +131,23 @@ class LiveResolver:
                 return _NOT_A_NAME
             if self._clock() < self._silent_until:
                 return _UNREACHABLE
+            self._counters.count(_MISS)
             task = asyncio.create_task(self._ask(question, written))
             self._in_flight[question] = task
             task.add_done_callback(lambda _: self._in_flight.pop(question, None))
         # A waiter that is cancelled must not take the answer from the others.
         return await asyncio.shield(task)
+
+    async def is_reachable(self) -> bool:
+        """Whether some name server was heard of within the last minute, or answers now, be it with an error."""
+        if self._clock() - self._heard_at <= HEARD_SECONDS:
+            return True
+        if self._clock() < self._silent_until:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._query(".", "NS")
+        return self._clock() - self._heard_at <= HEARD_SECONDS
 
     async def _ask(self, question: Question, written: str) -> Answer:
         query = asyncio.create_task(self._query(written, question[1]))

@@ -48,7 +48,7 @@ async def test_an_accepted_message_is_counted_with_its_octets_and_verdicts() -> 
     rig, counters = counted()
     await rig.send("support@example.com")
     assert some(counters, "messages_total") == {("accepted",): 1}
-    assert some(counters, "received_octets_total") == {(): len(MESSAGE)}
+    assert some(counters, "received_bytes_total") == {(): len(MESSAGE)}
     assert some(counters, "recipients_total") == {(): 1}
     assert some(counters, "verdicts_total") == {
         ("spf", "PASS"): 1,

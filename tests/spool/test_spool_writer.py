@@ -7,6 +7,7 @@ import threading
 import pytest
 from spool_units import accepted_of as unit
 
+from mail.counters import Histogram, key
 from mail.errors import Misuse
 from mail.values import changed
 from spool.database import open_spool
@@ -55,14 +56,16 @@ async def made(tmp_path):
     prepare(connection)
     connection.execute("CREATE TABLE noted (word TEXT UNIQUE)")
     scripted = Scripted(connection)
-    broken, room = [], []
+    broken, room, commits = [], [], Histogram()
     writer = Writer(
         scripted,
         monotonic=lambda: 0.0,
         make_room=lambda: bool(room and room.pop()),
         landed=lambda change: None,
         broke=broken.append,
+        commit_seconds=commits,
     )
+    writer.commits = commits
     writer.broken, writer.room = broken, room
     yield writer, scripted
     await writer.close()
@@ -280,3 +283,10 @@ class TestSpool:
         await spool.close()
         with pytest.raises(Broken, match="closed"):
             await spool.accept(unit(1))
+
+
+async def test_each_groups_commit_is_observed_once(made):
+    writer, _ = made
+    await asyncio.gather(writer.submit(note("a")), writer.submit(note("b")))
+    await writer.submit(note("c"))
+    assert dict(writer.commits.samples("x"))[key("x_count")] == 2
