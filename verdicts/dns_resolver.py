@@ -21,6 +21,7 @@ import dns.nameserver
 import dns.resolver
 
 from mail.counters import Counters, key
+from verdicts.dns_names import presentation
 from verdicts.ports import Answer, Lookup
 
 try:
@@ -37,7 +38,6 @@ QUERY_SECONDS = 6.0
 PATIENCE_SECONDS = 1.5
 HEARD_SECONDS = 60.0
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _NOT_A_NAME = Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="not a DNS name")
 _UNREACHABLE = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="no resolver reachable")
@@ -54,25 +54,6 @@ class Backend(Protocol):
     async def query(self, name: str, type: str) -> tuple[Answer, bool]: ...  # noqa: A002
 
     async def close(self) -> None: ...
-
-
-def presentation(name: str) -> str | None:
-    """A name in DNS presentation form, odd octets escaped; None if it cannot be one (RFC 1035 §2.3.4)."""
-    labels = name.removesuffix(".").split(".")
-    try:
-        octets = [label.encode() for label in labels]
-    except UnicodeEncodeError:
-        return None
-    if not all(0 < len(label) < 64 for label in octets) or sum(map(len, octets)) + len(octets) > 254:
-        return None
-    if all(_PLAIN.match(label) for label in labels):
-        return ".".join(labels)
-    return ".".join("".join(map(_escaped, label)) for label in octets)
-
-
-def _escaped(octet: int) -> str:
-    character = chr(octet)
-    return character if _PLAIN.match(character) else f"\\{octet:03}"
 
 
 class LiveResolver:

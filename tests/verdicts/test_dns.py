@@ -10,8 +10,9 @@ from loopback_dns import Server
 
 from mail.errors import Malformed
 from mail.receipt import Evidence, Query
+from verdicts.dns_names import presentation
 from verdicts.dns_recorded import RecordedResolver
-from verdicts.dns_resolver import LiveResolver, presentation
+from verdicts.dns_resolver import LiveResolver
 from verdicts.dns_zone import ZoneResolver
 from verdicts.ports import Answer, Lookup
 
