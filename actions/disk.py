@@ -38,11 +38,13 @@ class Disk:
         places = {each.key: key_components(each.key) for each in layout}
         async for batch in stored_objects(context, layout, self._encryption):
             puts = [self._store.put(root, places[each.key], *as_file(each)) for each in batch]
-            for result in await asyncio.gather(*puts, return_exceptions=True):
-                if isinstance(result, OSError):
-                    return Outcome(result=Result.FAILED, detail=f"{root}: {result.strerror or result}")
-                if isinstance(result, BaseException):
-                    raise result
+            if len(puts) > 1:
+                await asyncio.wait(puts)
+            try:
+                for put in puts:
+                    await put
+            except OSError as error:
+                return Outcome(result=Result.FAILED, detail=f"{root}: {error.strerror or error}")
         path = root.joinpath(*places[layout[0].key])
         detail = f"stored as {path}{counted(layout)}"
         return Outcome(result=Result.DONE, detail=detail, data={**facts(layout), "path": str(path)})

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("verdicts", "sign", "smtp_edge", "spool", "encryption", "gateway")
+NAMES = ("verdicts", "sign", "smtp_edge", "spool", "encryption", "runner", "gateway")
 
 for name in NAMES:
     print(f"== {name}", flush=True)

@@ -35,7 +35,7 @@ from mail.envelope import Envelope, Recipient
 from mail.ids import message_id
 from mail.receipt import Receipt, encode_receipt
 from mail.verdict import AuthResult, Verdicts
-from rules.compiled import CompiledBook, compile_book
+from rules.compiled import compile_book
 from rules.model import ActionSpec, Rule, RuleBook, RuleSet
 from rules.step import Step
 from spool.database import open_spool
@@ -60,13 +60,13 @@ class Receiver:
         return HttpReply(status=200)
 
 
-def receipt_of(raw: bytes, number: int, rule_set: str = "") -> Receipt:
+def receipt_of(raw: bytes, number: int, rule_set: str = "", recipient: str = "support@example.com") -> Receipt:
     none = AuthResult(method="spf", result="none")
     return Receipt(
         message_id=message_id(NOW, 0, number.to_bytes(17, "big")),
         received_at=NOW,
         client=Client(ip="192.0.2.9"),
-        envelope=Envelope(reverse_path=MAILBOX, recipients=(Recipient(mailbox=MAILBOX),)),
+        envelope=Envelope(reverse_path=MAILBOX, recipients=(Recipient(mailbox=parse_mailbox(recipient)),)),
         size=len(raw),
         digest=hashlib.sha256(raw).hexdigest(),
         verdicts=Verdicts(spf=none, dkim=(), dmarc=none, arc=none),
@@ -112,7 +112,7 @@ async def drain(disk: Disk, raw: bytes, parameters: dict[str, Any], where: Path)
         environment={},
     )
     running = asyncio.create_task(runner.run())
-    units = [unit_of(raw, number, book) for number in range(MESSAGES)]
+    units = [unit_of(raw, receipt_of(raw, number, book.digest)) for number in range(MESSAGES)]
     began = time.process_time()
     for start in range(0, MESSAGES, AT_ONCE):
         for job in await asyncio.gather(*(spool.accept(unit) for unit in units[start : start + AT_ONCE])):
@@ -126,8 +126,7 @@ async def drain(disk: Disk, raw: bytes, parameters: dict[str, Any], where: Path)
     return spent
 
 
-def unit_of(raw: bytes, number: int, book: CompiledBook) -> Accepted:
-    receipt = receipt_of(raw, number, book.digest)
+def unit_of(raw: bytes, receipt: Receipt) -> Accepted:
     history = HistoryRow(
         id=receipt.message_id,
         session="s",
@@ -146,7 +145,7 @@ def unit_of(raw: bytes, number: int, book: CompiledBook) -> Accepted:
         header_octets=len(HEADER),
         raw=raw,
         answers={},
-        rule_book=book.digest,
+        rule_book=receipt.rule_set,
         history=history,
         job=NewJob(kind=JobKind.WALK, message_id=receipt.message_id, key=f"{receipt.message_id}/0", not_before=NOW),
     )

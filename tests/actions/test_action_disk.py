@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acting import ID, RAW, context_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions import object_store
+from actions import object_files
 from actions.disk import Disk
 from actions.object_key import key_components, object_key
 from actions.object_store import ObjectStore
@@ -123,21 +125,91 @@ async def test_link_in_place_of_the_object_is_replaced_and_not_written_through(
     assert not (tmp_path / "mail" / ID).is_symlink()
 
 
-async def test_many_objects_share_their_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches: list[int] = []
-    write = object_store._write_batch
+class Watched:
+    """A store's calls in the order in which they were made, each with whether the loop made it."""
 
-    def note(batch: list[object_store._Put], syncfs: object) -> None:
-        batches.append(len(batch))
-        write(batch, syncfs)  # type: ignore[arg-type]
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, bool]] = []
+        self.store = ObjectStore()
+        self.loop_thread = threading.get_ident()
+        assert self.store._syncfs is not None
+        self.store._syncfs = self.noting("sync", self.store._syncfs)
+        monkeypatch.setattr(object_files, "_write_file", self.noting("write", object_files._write_file))
+        monkeypatch.setattr(os, "rename", self.noting("name", os.rename))
 
-    monkeypatch.setattr(object_store, "_write_batch", note)
-    store = ObjectStore()
-    await asyncio.gather(*(store.put(tmp_path / "s", ("d", f"{number}"), b"x") for number in range(100)))
-    await store.close()
+    def noting(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **parameters: Any) -> Any:
+            result = call(*arguments, **parameters)
+            self.calls.append((what, threading.get_ident() == self.loop_thread))
+            return result
+
+        return noted
+
+    def made(self) -> list[str]:
+        """The calls since the last time."""
+        words = [what for what, _ in self.calls]
+        self.calls.clear()
+        return words
+
+
+async def test_contents_are_durable_before_the_name_and_the_name_before_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(monkeypatch)
+    await watched.store.put(tmp_path / "s", ("a",), b"x")
+    assert watched.made() == ["write", "sync", "name", "sync"]
+    await watched.store.put(tmp_path / "s", ("b",), b"x", b"{}")
+    assert watched.made() == ["write", "write", "sync", "name", "sync"]
+    await watched.store.close()
+
+
+async def test_a_sync_serves_the_contents_of_one_batch_and_the_names_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(monkeypatch)
+    await asyncio.gather(*(watched.store.put(tmp_path / "s", ("d", f"{number}"), b"x") for number in range(100)))
+    await watched.store.close()
     assert len(list((tmp_path / "s" / "d").iterdir())) == 100
-    assert max(batches) == 32
-    assert sum(batches) == 100
+    rounds = ["write"] * 32, ["sync", *["name"] * 32, *["write"] * 32], ["sync", *["name"] * 32, *["write"] * 4]
+    assert watched.made() == [*rounds[0], *rounds[1], *rounds[1], *rounds[2], "sync", *["name"] * 4, "sync"]
+
+
+@pytest.mark.parametrize(
+    ("is_local", "octets", "on_loop"), [(True, 10, True), (True, 1 << 20, False), (False, 10, False)]
+)
+async def test_only_what_returns_at_once_is_called_on_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_local: bool, octets: int, on_loop: bool
+) -> None:
+    monkeypatch.setattr(object_files, "_is_local", lambda descriptor: is_local)
+    watched = Watched(monkeypatch)
+    await watched.store.put(tmp_path / "s", ("first",), b"x")
+    assert not any(by_loop for _, by_loop in watched.calls[:2])  # nobody knows yet where this is
+    watched.made()
+    await watched.store.put(tmp_path / "s", ("a",), b"x" * octets)
+    await watched.store.close()
+    assert [by_loop for what, by_loop in watched.calls if what == "write"] == [on_loop]
+    assert not any(by_loop for what, by_loop in watched.calls if what == "sync")
+
+
+async def test_a_root_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    store, free = ObjectStore(), threading.Event()
+    syncfs = store._syncfs
+    assert syncfs is not None
+    (tmp_path / "hangs").mkdir()
+    hanging = (tmp_path / "hangs").stat().st_ino
+
+    def slow(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == hanging:
+            assert free.wait(20)
+        syncfs(descriptor)
+
+    store._syncfs = slow
+    held = store.put(tmp_path / "hangs", ("a",), b"x")
+    await store.put(tmp_path / "other", ("b",), b"x")
+    assert not held.done()
+    free.set()
+    await held
+    await store.close()
 
 
 async def test_one_object_that_fails_takes_no_other_of_its_batch_along(store: ObjectStore, tmp_path: Path) -> None:
@@ -168,8 +240,8 @@ async def test_failed_sync_gives_no_object_its_name(tmp_path: Path) -> None:
 
 
 async def test_cancelled_step_disturbs_nobody(store: ObjectStore, tmp_path: Path) -> None:
-    first = asyncio.create_task(store.put(tmp_path / "s", ("a",), b"x"))
-    second = asyncio.create_task(store.put(tmp_path / "s", ("b",), b"x"))
+    first = store.put(tmp_path / "s", ("a",), b"x")
+    second = store.put(tmp_path / "s", ("b",), b"x")
     await asyncio.sleep(0)
     first.cancel()
     await second
