@@ -7,6 +7,7 @@
 import datetime
 import os
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mail.client import Tls
-from mail.errors import Permanent
+from mail.errors import Malformed, Permanent
 
 _VALID = datetime.timedelta(days=3650)  # nobody checks it, and nobody would renew it
 _BACKDATED = datetime.timedelta(days=1)  # for clients whose clocks are behind
@@ -74,3 +75,36 @@ def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:
         file.write(pem)
     unfinished.rename(path)
     return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What others see of a certificate. `names` are its DNS names, lower-case."""
+
+    names: tuple[str, ...]
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    is_self_signed: bool
+
+    def covers(self, host: str) -> bool:
+        """RFC 6125 §6.4.3: a `*` stands for the whole first label."""
+        _, _, parent = host.lower().partition(".")
+        return host.lower() in self.names or f"*.{parent}" in self.names
+
+
+def described(der: bytes) -> Certificate:
+    """Raises `Malformed`."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = tuple(name.lower() for name in found.value.get_values_for_type(x509.DNSName))
+    except x509.ExtensionNotFound:
+        names = ()
+    except ValueError as error:
+        raise Malformed("the certificate cannot be read") from error
+    return Certificate(
+        names=names,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        is_self_signed=certificate.issuer == certificate.subject,
+    )

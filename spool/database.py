@@ -9,7 +9,7 @@ from mail.counters import Histogram
 from spool import jobs
 from spool.ballast import OCTETS, Ballast
 from spool.ports import Broken, Full
-from spool.schema import is_full, open_for_writing, prepare
+from spool.schema import SHARD, is_full, open_for_writing
 from spool.shard_lock import FILE, ShardLock, shard_directory
 from spool.sqlite_spool import SqliteSpool
 
@@ -25,8 +25,9 @@ def open_spool(
 ) -> SqliteSpool:
     """Open shard `shard` of `directory` for writing, making it if need be; blocks.
 
-    Raises `Locked` when another process has it, `Full` or `Broken`. `on_broken` is called once, on the loop, when the shard has
-    closed itself: the worker must exit then and be started again. `commit_seconds` observes each group's commit.
+    A shard of an earlier release is brought up to this one first. Raises `Locked` when another process has it, `Permanent` for a
+    shard of a later release, `Full` or `Broken`. `on_broken` is called once, on the loop, when the shard has closed itself: the
+    worker must exit then and be started again. `commit_seconds` observes each group's commit.
     """
     path = shard_directory(directory, shard)
     for each in (directory, path.parent, path):
@@ -66,7 +67,7 @@ def _open_database(path: Path, ballast: Ballast) -> sqlite3.Connection:
 def _usable(path: Path) -> sqlite3.Connection:
     connection = open_for_writing(path)
     try:
-        prepare(connection)
+        SHARD.bring_up(connection)
         jobs.void_leases(connection)
     except BaseException:
         connection.close()

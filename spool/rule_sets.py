@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mail.errors import Misuse, Permanent
+from mail.errors import Misuse
+from spool.formats import Format
 from spool.ports import BookVersion, Broken, Full, NotFound
 from spool.schema import create_private, is_full, micros, moment
 
-_VERSION = 1
 _TABLES = """
 CREATE TABLE book (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, content BLOB NOT NULL, origin TEXT NOT NULL,
@@ -21,6 +21,7 @@ CREATE TABLE book (
 CREATE TABLE pointer (
     only INTEGER PRIMARY KEY CHECK (only = 1), digest TEXT NOT NULL REFERENCES book (digest), pinned INTEGER NOT NULL);
 """
+BOOKS = Format(name="file of rule books", tables=_TABLES)
 _SELECT = (
     "SELECT b.digest, b.origin, b.loaded_at, p.digest IS NOT NULL, ifnull(p.pinned, 0)"
     " FROM book b LEFT JOIN pointer p ON p.digest = b.digest"
@@ -36,18 +37,11 @@ class SqliteRuleBooks:
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._prepare()
-
-    def _prepare(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found not in (0, _VERSION):
-            raise Permanent(f"the rule books have format {found}; this release reads format {_VERSION}")
-        if found == 0:
-            for statement in filter(str.strip, _TABLES.split(";")):
-                self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA user_version={_VERSION}")
-        self._connection.execute("COMMIT")
+        try:
+            BOOKS.bring_up(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def put(self, digest: str, content: bytes, origin: str, now: datetime) -> None:
         self._change(

@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mail.errors import Permanent
+from spool.formats import Format
 from spool.ports import Broken
 
 T = TypeVar("T")
 
-VERSION = 1
 PAGE_OCTETS = 8192  # 4096: a fifth more CPU for 50 KB; 16384: more for small ones (bench/spool.py)
 WAL_PAGES = 1000  # between checkpoints; more does not save CPU, and each takes longer
 _MILLION = timedelta(microseconds=1)
@@ -56,6 +55,9 @@ CREATE TABLE ledger (
     detail TEXT NOT NULL, control TEXT NOT NULL, data TEXT NOT NULL,
     PRIMARY KEY (message_id, evaluation, rule, step, recipient)) WITHOUT ROWID;
 """
+
+SHARD = Format(name="spool", tables=_TABLES)
+"""A change of the tables adds a migration here; tests/spool keeps a file of each format, which must still open."""
 
 
 def micros(moment: datetime) -> int:
@@ -131,13 +133,3 @@ def reading(path: Path, what: Callable[..., T], *arguments: Any) -> T:
             connection.close()
     except sqlite3.Error as error:
         raise Broken(f"the store failed: {error}") from error
-
-
-def prepare(connection: sqlite3.Connection) -> None:
-    """Create the tables of a new shard. `Permanent`: the file is of a later release."""
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == VERSION:
-        return
-    if found != 0:
-        raise Permanent(f"the spool has format {found}; this release reads format {VERSION}")
-    connection.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={VERSION};COMMIT;")

@@ -16,17 +16,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from mail.errors import Permanent
+from spool.formats import Format
 from spool.ports import Broken, Full
 from spool.schema import create_private, is_full, micros, moment
 
-_VERSION = 2
 _TABLES = """
 CREATE TABLE subscription (
     topic_arn TEXT NOT NULL, url TEXT NOT NULL, arn TEXT NOT NULL UNIQUE, state TEXT NOT NULL, token TEXT NOT NULL UNIQUE,
     token_at INTEGER NOT NULL, asked_at INTEGER, guarded INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (topic_arn, url));
 """
 _FROM_1 = "ALTER TABLE subscription ADD COLUMN guarded INTEGER NOT NULL DEFAULT 0"
+SUBSCRIPTIONS = Format(name="file of subscriptions", tables=_TABLES, migrations=(_FROM_1,))
 _COLUMNS = "topic_arn, url, arn, state, token, token_at, asked_at, guarded"
 TOKEN_LIFE = timedelta(days=3)  # SNS: a confirmation token is good for three days
 
@@ -179,18 +179,11 @@ def open_subscriptions(path: Path | None) -> Subscriptions:
         connection = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10.0, check_same_thread=False)
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.execute("BEGIN IMMEDIATE")
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        if found == 0:
-            connection.execute(_TABLES)
-        elif found == 1:
-            connection.execute(_FROM_1)
-        if found < _VERSION:
-            connection.execute(f"PRAGMA user_version={_VERSION}")
-        connection.execute("COMMIT")
+        try:
+            SUBSCRIPTIONS.bring_up(connection)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.Error as error:
         raise Broken(f"the subscriptions cannot be opened: {error}") from error
-    if found > _VERSION:
-        connection.close()
-        raise Permanent(f"the subscriptions have format {found}; this release reads format {_VERSION}")
     return Subscriptions(connection)

@@ -472,7 +472,7 @@ class TestFind:
     )
     def test_the_statement_means_what_matches_says(self, subjects, term):
         connection = sqlite3.connect(":memory:")
-        schema.prepare(connection)
+        schema.SHARD.bring_up(connection)
         rows = [refused(number, NOON, subject=subject) for number, subject in enumerate(subjects)]
         for each in rows:
             history.log(connection, each)

@@ -263,7 +263,7 @@ class TestReader:
 )
 def test_find_reads_newest_first_from_an_index_and_sorts_nothing(outcome, index):
     connection = sqlite3.connect(":memory:")
-    schema.prepare(connection)
+    schema.SHARD.bring_up(connection)
     said = []
     connection.set_trace_callback(said.append)
     history.find(connection, HistoryQuery(outcome=outcome))
@@ -275,7 +275,7 @@ def test_find_reads_newest_first_from_an_index_and_sorts_nothing(outcome, index)
 
 def test_claiming_and_next_due_read_the_due_index():
     connection = sqlite3.connect(":memory:")
-    schema.prepare(connection)
+    schema.SHARD.bring_up(connection)
     said = []
     connection.set_trace_callback(said.append)
     jobs.claim(connection, NOON, 5, frozenset({"x"}))

@@ -12,7 +12,7 @@ from mail.errors import Misuse
 from mail.values import changed
 from spool.database import open_spool
 from spool.ports import Broken, Full, JobQuery, JobState, NotFound, Recorded
-from spool.schema import open_for_writing, prepare
+from spool.schema import SHARD, open_for_writing
 from spool.units import GROUP_UNITS, Change
 from spool.writer import Writer
 
@@ -53,7 +53,7 @@ NO_ROOM = failure(sqlite3.SQLITE_FULL, "database or disk is full")
 @pytest.fixture
 async def made(tmp_path):
     connection = open_for_writing(tmp_path / "a.db")
-    prepare(connection)
+    SHARD.bring_up(connection)
     connection.execute("CREATE TABLE noted (word TEXT UNIQUE)")
     scripted = Scripted(connection)
     broken, room, commits = [], [], Histogram()
