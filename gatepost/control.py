@@ -6,6 +6,7 @@ itself when no server runs and it has taken the shards' locks. A request is `Req
 *Trust.* A request is data until `msgspec` has read it: `Malformed` otherwise.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,8 +29,13 @@ RULE_BOOKS = "rules.db"
 IDS_AT_ONCE = 1000  # so that a request stays far below the longest line the socket takes
 
 NO_JOB = "is no job (it may have ended)"
+NO_MESSAGE = "is no message here"
 
-Operation = Literal["retry", "release", "park", "cancel", "re_evaluate", "release_held", "delete_held"]
+_log = logging.getLogger("gatepost")
+
+Operation = Literal[
+    "retry", "release", "park", "cancel", "re_evaluate", "release_held", "delete_held", "erase", "scrub"
+]
 
 TAKES: dict[str, frozenset[JobState]] = {
     "retry": frozenset({JobState.DEAD, JobState.READY}),
@@ -66,7 +72,8 @@ def _why_not(job: Job) -> str:
 class Request:
     """`jobs` are changed; with `re_evaluate`, `messages` are walked anew under the active rule book instead.
 
-    `release_held` and `delete_held` end the holds of `messages`, of one `rule` or of all.
+    `release_held` and `delete_held` end the holds of `messages`, of one `rule` or of all. `erase` forgets the transactions named
+    by `messages` (refused ones have other ids than messages), and `scrub` then overwrites what was deleted.
     """
 
     operation: Operation
@@ -108,6 +115,10 @@ async def apply(
         answer = await _re_evaluate(spools, asked.messages, now, active())
     elif asked.operation in ("release_held", "delete_held"):
         answer = await _end_holds(spools, asked, now)
+    elif asked.operation == "erase":
+        answer = await _erase(spools.values(), asked.messages)
+    elif asked.operation == "scrub":
+        answer = await _scrub(spools)
     else:
         answer = await _change(spools.values(), asked, now)
     built: dict[str, Any] = msgspec.to_builtins(answer)
@@ -148,6 +159,23 @@ async def _end_holds(spools: Mapping[int, Spool], asked: Request, now: datetime)
     return Answer(changed=changed, skipped=tuple(skipped))
 
 
+async def _erase(spools: Iterable[Spool], messages: tuple[str, ...]) -> Answer:
+    done = [await spool.erase(messages) for spool in spools]
+    erased = [each for part in done for each in part.erased]
+    busy = [each for part in done for each in part.busy]
+    missing = [each for each in dict.fromkeys(messages) if each not in {*erased, *busy}]
+    _log.info("erased at an operator's word: %s", " ".join(erased) or "nothing")
+    skipped = [Skipped(id=each, why="is being worked on") for each in busy]
+    skipped += [Skipped(id=each, why=NO_MESSAGE) for each in missing]
+    return Answer(changed=len(erased), skipped=tuple(skipped))
+
+
+async def _scrub(spools: Mapping[int, Spool]) -> Answer:
+    read = [shard for shard, spool in spools.items() if not await spool.scrub()]
+    skipped = tuple(Skipped(id=f"shard {shard:02d}", why="is being read, and still has its log") for shard in read)
+    return Answer(changed=len(spools) - len(read), skipped=skipped)
+
+
 async def _re_evaluate(
     spools: Mapping[int, Spool], messages: tuple[str, ...], now: datetime, rule_book: str | None
 ) -> Answer:
@@ -158,7 +186,7 @@ async def _re_evaluate(
     for message_id in dict.fromkeys(messages):
         spool = spools.get(shard_of(message_id)) if is_message_id(message_id) else None
         if spool is None:
-            skipped.append(Skipped(id=message_id, why="is no message here"))
+            skipped.append(Skipped(id=message_id, why=NO_MESSAGE))
             continue
         why = await _walk_anew(spool, message_id, rule_book, now)
         if why:
@@ -183,7 +211,7 @@ async def _walk_anew(spool: Spool, message_id: str, rule_book: str, now: datetim
     return ""
 
 
-async def request_change(data: Path, request: Request, now: datetime) -> Answer:
+async def request_change(data: Path, request: Request, now: datetime, *, timeout_seconds: float = 30.0) -> Answer:
     """Have it done: by the server of this state directory, or by ourselves under the shards' locks if none runs.
 
     Raises `Locked` while another command holds a shard.
@@ -192,7 +220,7 @@ async def request_change(data: Path, request: Request, now: datetime) -> Answer:
     for part in _parts(request):
         asked = msgspec.to_builtins(part)
         try:
-            said = await ask(data / SOCKET, asked)
+            said = await ask(data / SOCKET, asked, timeout_seconds=timeout_seconds)
         except NoServer:
             said = await _apply_here(data, asked, now)
         answer = msgspec.convert(said, Answer)
@@ -205,6 +233,8 @@ async def request_change(data: Path, request: Request, now: datetime) -> Answer:
 
 
 def _parts(request: Request) -> Iterable[Request]:
+    if request.operation == "scrub":
+        yield request
     for start in range(0, max(len(request.jobs), len(request.messages)), IDS_AT_ONCE):
         some = slice(start, start + IDS_AT_ONCE)
         yield replace(request, jobs=request.jobs[some], messages=request.messages[some])

@@ -69,6 +69,7 @@ def _usable(path: Path) -> sqlite3.Connection:
     try:
         SHARD.bring_up(connection)
         jobs.void_leases(connection)
+        connection.execute("DROP TABLE IF EXISTS scrub")  # of an erasure that did not end
     except BaseException:
         connection.close()
         raise

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from mail.errors import Malformed
 from mail.outcome import Result
 from mail.values import changed
-from spool.ports import HistoryQuery, HistoryRow, LedgerRow, MessageState
+from spool.ports import ERASED, HistoryQuery, HistoryRow, LedgerRow, MessageState
 from spool.schema import INDEXED_STATES, micros, moment, storable
 
 TRANSACTION_OUTCOMES = ("accepted", "refused", "deferred", "aborted")
@@ -31,9 +31,9 @@ UNSCANNED = "unscanned: "
 OUTCOMES = (*TRANSACTION_OUTCOMES, *(state.value for state in MessageState), *STEP_OUTCOMES, "unscanned")
 """Every word that `HistoryQuery.outcome` may be."""
 
-_COLUMNS = "id, at, session, client_ip, helo, mail_from, rcpt_to, phase, outcome, reply, subject, header_from, size, by, detail"
+COLUMNS = "id, at, session, client_ip, helo, mail_from, rcpt_to, phase, outcome, reply, subject, header_from, size, by, detail"
 INSERT = (
-    f"INSERT INTO history ({_COLUMNS}, state, evaluation, rule_book)"  # noqa: S608
+    f"INSERT INTO history ({COLUMNS}, state, evaluation, rule_book)"  # noqa: S608
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LOG = f"{INSERT} ON CONFLICT DO NOTHING"
@@ -62,6 +62,12 @@ def cleaned(row: HistoryRow) -> HistoryRow:
         by=storable(row.by),
         detail=storable(row.detail),
     )
+
+
+def emptied(row: HistoryRow) -> HistoryRow:
+    """What stays of a row whose persons are forgotten: how many came, when and how large is nobody's personal data."""
+    blank = changed(row, client_ip="", helo="", mail_from=None, rcpt_to=(), reply="")
+    return changed(blank, subject="", header_from="", detail=ERASED)
 
 
 def row_values(row: HistoryRow) -> tuple[str | int | None, ...]:
@@ -95,10 +101,10 @@ def find(connection: sqlite3.Connection, query: HistoryQuery) -> list[tuple[Hist
         terms.append(term)
         values.extend(more)
     rows = connection.execute(
-        f"SELECT {_COLUMNS}, state FROM history WHERE {' AND '.join(terms)} ORDER BY at DESC, seq DESC LIMIT ?",  # noqa: S608
+        f"SELECT {COLUMNS}, state FROM history WHERE {' AND '.join(terms)} ORDER BY at DESC, seq DESC LIMIT ?",  # noqa: S608
         (*values, query.limit),
     )
-    return [_found(*row) for row in rows]
+    return [found_row(*row) for row in rows]
 
 
 def _outcome_term(word: str) -> tuple[str, list[str]]:
@@ -146,7 +152,7 @@ def _fold(text: str, term: str) -> str:
     return text.translate(_ASCII_LOWER) if term.isascii() else text.lower()
 
 
-def _found(*columns: str) -> tuple[HistoryRow, MessageState | None]:
+def found_row(*columns: str) -> tuple[HistoryRow, MessageState | None]:
     (
         number,
         at,

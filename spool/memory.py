@@ -15,6 +15,7 @@ from spool.messages import next_walk
 from spool.ports import (
     KEPT_STATES,
     Accepted,
+    Erased,
     Full,
     HistoryQuery,
     HistoryRow,
@@ -187,6 +188,21 @@ class MemorySpool:
                 messages += held.message is not None
         self._cap_reached = cap is not None and self._octets() > cap
         return Swept(bodies=bodies, headers=headers, messages=messages)
+
+    async def erase(self, ids: Sequence[str]) -> Erased:
+        here = [each for each in dict.fromkeys(ids) if each in self._held]
+        leased = {job.message_id for job in self._jobs.values() if job.state is JobState.LEASED}
+        for each in here:
+            if each not in leased:
+                self._held[each] = _Held(history.emptied(self._held[each].row))
+                self._jobs = {number: job for number, job in self._jobs.items() if job.message_id != each}
+        return Erased(
+            erased=tuple(each for each in here if each not in leased),
+            busy=tuple(each for each in here if each in leased),
+        )
+
+    async def scrub(self) -> bool:
+        return True
 
     def load(self) -> Load:
         room = 2**40 if self._room_octets is None else self._room_octets

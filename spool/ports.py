@@ -251,6 +251,21 @@ class Swept:
     messages: int = 0
 
 
+ERASED = "erased"
+"""The detail of a history row that was emptied: no message belongs to it any more."""
+
+
+class Erased(Value, frozen=True, kw_only=True):
+    """What an erasure did: `erased` transactions, and `busy` ones that were left because a step of theirs is under way.
+
+    `files` are the bodies that stood in files of their own.
+    """
+
+    erased: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
 class Load(Value, frozen=True, kw_only=True):
     """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of a unit in the writer's queue.
 
@@ -323,6 +338,15 @@ class Spool(Protocol):
 
         Nothing is deleted of a message in `KEPT_STATES` or with a job left.
         """
+
+    async def erase(self, ids: Sequence[str]) -> Erased:
+        """Forget persons: body, headers, receipt, ledger, jobs and addresses of these transactions; ids not here are passed over.
+
+        A row of history stays for each, with its time, size and outcome, and `ERASED` as its detail. The message is `NotFound`.
+        """
+
+    async def scrub(self) -> bool:
+        """Overwrite what earlier deletions left on the disk. False: somebody reads there; what they need is gone later."""
 
     def load(self) -> Load: ...
 

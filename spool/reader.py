@@ -6,12 +6,13 @@ Each call opens what it needs and closes it: no transaction outlives a call, so 
 import asyncio
 import heapq
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mail.ids import shard_of
 from spool import history, jobs, messages
 from spool.blobs import BlobFiles
+from spool.naming import Named, naming
 from spool.ports import HistoryQuery, HistoryRow, Job, JobQuery, LedgerRow, MessageState, NotFound, StoredMessage
 from spool.schema import reading
 from spool.shard_lock import BODIES, FILE, SHARDS, shard_directory
@@ -50,6 +51,13 @@ class SpoolReader:
         shards = [await asyncio.to_thread(reading, path, history.find, query) for path in self._files()]
         merged = heapq.merge(*shards, key=lambda found: found[0].at, reverse=True)
         return list(merged)[: query.limit]
+
+    async def naming(self, spellings: Sequence[str]) -> list[Named]:
+        """The transactions that name an address in one of these spellings; every row of history is looked at."""
+        found: list[Named] = []
+        for path in self._files():
+            found += await asyncio.to_thread(reading, path, naming, spellings)
+        return sorted(found, key=lambda named: named.row.at)
 
     async def rule_books(self) -> frozenset[str]:
         """The digests of every rule book that some message refers to (`RuleBooks.forget`)."""

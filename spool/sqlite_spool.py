@@ -13,13 +13,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+<<<<<<< HEAD
 from mail.counters import Histogram
 from spool import history, jobs, messages
+=======
+from spool import erase, history, jobs, messages
+>>>>>>> 0d6727a (erase: forget a person, or single messages, down to the octets of the files)
 from spool.ballast import Ballast
 from spool.blobs import BlobFiles, sync_directory
 from spool.ports import (
     Accepted,
     Broken,
+    Erased,
     Full,
     HistoryQuery,
     HistoryRow,
@@ -198,6 +203,17 @@ class SqliteSpool:
         swept = await self._sweeper.sweep(now, retention)
         await asyncio.to_thread(self._ballast.lay)
         return swept
+
+    async def erase(self, ids: Sequence[str]) -> Erased:
+        await self._writer.flush()
+        done = await self._writer.submit(lambda connection: erase.erase(connection, ids), alone=True)
+        await asyncio.to_thread(self._blobs.remove, done.files)
+        return done
+
+    async def scrub(self) -> bool:
+        while await self._writer.submit(erase.scrub, alone=True):
+            pass
+        return await self._writer.submit(erase.empty_log, alone=True, bare=True)
 
     def load(self) -> Load:
         now = self._monotonic()

@@ -29,7 +29,7 @@ class Change(Generic[T]):
 class Unit:
     """One all-or-nothing change. `apply` may run twice (the first time rolled back), so it touches nothing but the database."""
 
-    __slots__ = ("abandoned", "apply", "change", "error", "future", "is_accept", "octets", "since")
+    __slots__ = ("abandoned", "apply", "change", "error", "future", "is_accept", "is_bare", "octets", "since")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Unit:
         abandoned: Callable[[Any], None] | None,
         *,
         is_accept: bool,
+        is_bare: bool = False,
     ) -> None:
         self.apply = apply
         self.future = future
@@ -47,6 +48,7 @@ class Unit:
         self.since = since
         self.abandoned = abandoned
         self.is_accept = is_accept
+        self.is_bare = is_bare
         self.change: Change[Any] | None = None
         self.error: BaseException | None = None
 

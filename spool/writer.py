@@ -78,11 +78,13 @@ class Writer:
         first: bool = False,
         alone: bool = False,
         lazy: bool = False,
+        bare: bool = False,
         octets: int = 0,
         abandoned: Callable[[T], None] | None = None,
     ) -> "asyncio.Future[T]":
         """Queue a unit: `first` before others, `alone` in the thread, `lazy` with the next group or within a quarter second.
 
+        `bare`, with `alone`: outside any transaction, for what SQLite refuses inside one.
         `abandoned` gets the result, durable, when nobody waits for it any more.
         """
         loop = asyncio.get_running_loop()
@@ -92,7 +94,7 @@ class Writer:
             future.set_exception(Broken(str(self.failure)))
             return future
         line = self._first if first else self._alone if alone else self._then
-        line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first))
+        line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
         if self._flying is not None or self._scheduled:
             return future
@@ -243,6 +245,9 @@ class Writer:
     def _commit_alone(self, unit: Unit) -> None:
         unit.change = unit.error = None
         try:
+            if unit.is_bare:
+                unit.change = unit.apply(self._connection)
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             unit.change = unit.apply(self._connection)
             self._connection.execute("COMMIT")

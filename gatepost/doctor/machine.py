@@ -49,9 +49,13 @@ def disk(data: Path, settings: Settings, mounts: str | None = None) -> list[Find
     reserve = max(settings.spool_reserve, int(total * _RESERVE_SHARE))
     said = f"{size_text(free)} of {size_text(total)} free at {data}"
     if free < reserve:
-        found = fail("disk", f"{said}: mail is answered 452", f"make room: spool.reserve and 5 % need {size_text(reserve)}")
+        found = fail(
+            "disk", f"{said}: mail is answered 452", f"make room: spool.reserve and 5 % need {size_text(reserve)}"
+        )
     elif free < reserve + settings.retention_cap:
-        fix = f"retention.cap lets bodies take {size_text(settings.retention_cap)}: lower it, or give the disk more room"
+        fix = (
+            f"retention.cap lets bodies take {size_text(settings.retention_cap)}: lower it, or give the disk more room"
+        )
         found = warn("disk", f"{said}, which kept bodies may fill", fix)
     else:
         found = ok("disk", said)
@@ -65,9 +69,15 @@ def _file_system(data: Path, mounts: str | None) -> Finding:
         return warn("file system", "its kind cannot be told here", "see that it is local and lasts")
     kind = _kind(data.resolve(), table)
     if kind in _NETWORK or kind.startswith("fuse."):
-        return fail("file system", f"{data} is on {kind}: locks and syncs do not hold there", "set `data` to a local disk")
+        return fail(
+            "file system", f"{data} is on {kind}: locks and syncs do not hold there", "set `data` to a local disk"
+        )
     if kind in _FLEETING:
-        return warn("file system", f"{data} is on {kind}, gone with the machine or container", "set `data` to a disk or a volume")
+        return warn(
+            "file system",
+            f"{data} is on {kind}, gone with the machine or container",
+            "set `data` to a disk or a volume",
+        )
     return ok("file system", kind)
 
 
@@ -87,14 +97,18 @@ def _sync(data: Path) -> Finding:
     try:
         taken = _times(path)
     except OSError as error:
-        return fail("sync", f"{data} cannot be written: {error.strerror}", "run this as the user that the server runs as")
+        return fail(
+            "sync", f"{data} cannot be written: {error.strerror}", "run this as the user that the server runs as"
+        )
     finally:
         path.unlink(missing_ok=True)
     said = f"a sync takes {taken * 1000:.1f} ms"
     if taken >= _TOO_SLOW_SECONDS:
         return fail("sync", f"{said}: every message waits for one", "move `data` to a faster disk")
     if taken >= _SLOW_SECONDS:
-        return warn("sync", f"{said}: messages share one, but each waits for it", "a disk with a safe write cache takes 1 ms")
+        return warn(
+            "sync", f"{said}: messages share one, but each waits for it", "a disk with a safe write cache takes 1 ms"
+        )
     return ok("sync", said)
 
 
@@ -173,9 +187,7 @@ def rights(settings: Settings) -> list[Finding]:
     wide = [path for path in secret if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077]
     if settings.tls_key is not None and _mode(settings.tls_key) & 0o007:
         wide.append(settings.tls_key)
-    findings = [
-        fail("rights", f"others may read {path} ({_mode(path):04o})", f"chmod go= {path}") for path in wide
-    ]
+    findings = [fail("rights", f"others may read {path} ({_mode(path):04o})", f"chmod go= {path}") for path in wide]
     findings += [
         fail("rights", f"{path} cannot be read by {_owner(data)}, who runs the server", f"chown {_owner(data)} {path}")
         for path in secret
@@ -183,11 +195,17 @@ def rights(settings: Settings) -> list[Finding]:
     ]
     if any(getattr(settings, name) for name in _SECRETS):
         findings += [
-            warn("rights", f"others may read {path}, which may hold a secret", f"chmod go= {path}, or write ${{NAME}} for it")
+            warn(
+                "rights",
+                f"others may read {path}, which may hold a secret",
+                f"chmod go= {path}, or write ${{NAME}} for it",
+            )
             for path in settings.files
             if _mode(path) & 0o007
         ]
-    return findings or [ok("rights", f"state and keys are their owner's alone" if data.exists() else "there is no state yet")]
+    return findings or [
+        ok("rights", "state and keys are their owner's alone" if data.exists() else "there is no state yet")
+    ]
 
 
 def _secret_files(data: Path) -> Iterable[Path]:

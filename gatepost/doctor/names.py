@@ -41,7 +41,9 @@ async def _addresses(world: World) -> tuple[tuple[str, ...], list[Finding]]:
     foreign = [address for address in addresses if not world.is_ours(address)]
     if foreign:
         said = f"{name} leads to {', '.join(foreign)}, not an address of this machine"
-        return addresses, [warn("hostname", said, "fine behind NAT or a load balancer that passes port 25 on; else mend the record")]
+        return addresses, [
+            warn("hostname", said, "fine behind NAT or a load balancer that passes port 25 on; else mend the record")
+        ]
     return addresses, [ok("hostname", f"{name} leads to {', '.join(addresses)}, here")]
 
 
@@ -110,7 +112,11 @@ async def _listener(world: World, host: str, port: int) -> list[Finding]:
     try:
         greeting = await world.dial(_reachable(host), port)
     except OSError as error:
-        return [fail(check, f"cannot be reached: {_text(error)}", "start the gateway: gatepost serve says what is in its way")]
+        return [
+            fail(
+                check, f"cannot be reached: {_text(error)}", "start the gateway: gatepost serve says what is in its way"
+            )
+        ]
     return [_banner(world, check, greeting), _certificate(world, f"TLS {host}:{port}", greeting.certificate)]
 
 
@@ -130,7 +136,11 @@ def _banner(world: World, check: str, greeting: Greeting) -> Finding:
     words = greeting.banner.lower().split()
     if world.hostname in words:
         return ok(check, f"greets as {world.hostname}")
-    return fail(check, f"greets as {' '.join(words[:2])[:60]}, not as {world.hostname}", "restart the gateway after a change of `hostname`")
+    return fail(
+        check,
+        f"greets as {' '.join(words[:2])[:60]}, not as {world.hostname}",
+        "restart the gateway after a change of `hostname`",
+    )
 
 
 def _certificate(world: World, check: str, certificate: Certificate | None) -> Finding:
@@ -141,12 +151,20 @@ def _certificate(world: World, check: str, certificate: Certificate | None) -> F
     if certificate.not_after <= world.now:
         return fail(check, f"the certificate was good until {until}", fix)
     if certificate.not_before > world.now:
-        return fail(check, f"the certificate is good from {certificate.not_before:%Y-%m-%d} on only", "look at the clock, then renew it")
+        return fail(
+            check,
+            f"the certificate is good from {certificate.not_before:%Y-%m-%d} on only",
+            "look at the clock, then renew it",
+        )
     if certificate.is_self_signed:
-        return ok(check, f"self-signed, good until {until}: other mail servers take that, but MTA-STS and DANE need more")
+        return ok(
+            check, f"self-signed, good until {until}: other mail servers take that, but MTA-STS and DANE need more"
+        )
     if not certificate.covers(world.hostname):
         names = ", ".join(certificate.names) or "nobody"
-        return fail(check, f"the certificate is for {names}, not {world.hostname}", f"have one made for {world.hostname}")
+        return fail(
+            check, f"the certificate is for {names}, not {world.hostname}", f"have one made for {world.hostname}"
+        )
     if certificate.not_after - world.now < RENEW_BEFORE:
         return warn(check, f"the certificate ends {until}", fix)
     return ok(check, f"the certificate is for {world.hostname}, good until {until}")

@@ -125,7 +125,7 @@ def test_a_file_of_a_later_release_is_refused_untouched(path: str, tmp_path: Pat
         "rules.db": lambda: open_rule_books(file),
         "topics.db": lambda: open_subscriptions(file),
     }
-    with pytest.raises(Permanent, match="has format 99; this release reads format .* later release"):
+    with pytest.raises(Permanent, match=r"has format 99; this release reads format .* later release"):
         opening[path]()
     later = sqlite3.connect(file)
     assert tables_of(later).keys() == {"strange"}

@@ -1,0 +1,127 @@
+"""erase: it says what it is about to do, does it once it is told to, and says what it cannot do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from stored_mail import Mail, fill, refused
+
+from gatepost.cli import gatepost
+from mail.outcome import Result
+from spool.ports import JobState, MessageState
+
+ONE = Mail(number=1, subject="win \x1b[2J now")
+TWO = Mail(
+    number=2, sender="ann@persons.example", to="desk@example.com", raw=b"From: ann@persons.example\r\n\r\nhello\r\n"
+)
+JOBS = Mail(number=3, sender="ann@persons.example", state=MessageState.DEAD, left=JobState.DEAD)
+REFUSED = refused(1, mail_from="Ann@Persons.Example")
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return fill(tmp_path / "var", ONE, TWO, JOBS, refusals=(REFUSED,))
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(gatepost, ["erase", *arguments], standalone_mode=False, catch_exceptions=False)
+    assert (done.return_value or 0 if done.exception is None else done.exit_code) == code, done.output
+    return done
+
+
+def found(*filters):
+    done = CliRunner().invoke(gatepost, ["find", "--json", *filters], standalone_mode=False, catch_exceptions=False)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def shard(state):
+    return b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
+
+
+def test_a_dry_run_lists_and_changes_nothing(state):
+    done = run("--address", "ann@persons.example", "--dry-run")
+    assert [line.split()[2] for line in done.stdout.splitlines()] == ["refused", "done", "dead"]
+    assert "Nothing was erased." in done.stderr
+    assert len(found("--from", "ann@persons.example")) == 3
+
+
+def test_everything_that_names_an_address_goes(state):
+    done = run("--address", "ANN@persons.example", "--yes")
+    assert "3 transactions erased." in done.stdout
+    assert found("--from", "ann") == []
+    assert [row["detail"] for row in found()].count("erased") == 3
+    assert b"ann@" not in shard(state).lower()
+    assert found("--from", "billing")[0]["id"] == ONE.id
+    assert "There is nothing to erase." in run("--address", "ann@persons.example", "--yes").stderr
+
+
+def test_one_message_is_named_by_the_beginning_of_its_id(state):
+    assert "1 transaction erased." in run(TWO.id[:20], "--yes").stdout
+    assert len(found("--from", "ann@persons.example")) == 2
+
+
+def test_without_a_yes_nothing_is_erased_and_the_jobs_that_would_go_are_named(state):
+    done = run("--address", "ann@persons.example", code=2)
+    assert "nothing was erased; --yes erases 3 transactions for good" in done.stderr
+    assert "1 job of theirs will never be done." in done.stderr
+    assert len(found("--from", "ann@persons.example")) == 3
+
+
+def test_json_tells_what_was_done(state):
+    done = run(TWO.id, REFUSED.id, "--yes", "--json")
+    assert json.loads(done.stdout.splitlines()[-1]) == {"erased": 2, "files": 0, "skipped": []}
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), (ONE.id, "--address", "a@b.example"), ("--address", "nobody"), ("zzzzzzzz",)]
+)
+def test_what_is_not_said_rightly_is_refused(arguments, state):
+    run(*arguments, code=1 if arguments == ("zzzzzzzz",) else 2)
+    assert len(found()) == 4
+
+
+def stored(place: Path, *, keys: tuple[str, ...] = ("a/one",)) -> Mail:
+    objects = {"object_keys": json.dumps(keys)} if len(keys) > 1 else {}
+    data = {"path": str(place / keys[0]), "object_key": keys[0], **objects}
+    return Mail(number=5, sender="ann@persons.example", data=data)
+
+
+def objects_of(place: Path, *keys: str) -> list[Path]:
+    made = [place / key for key in keys]
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("ann")
+    return made
+
+
+def test_stored_objects_stay_unless_told_otherwise(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = objects_of(tmp_path / "mail", "a/one", "a/one.metadata.json", "b/two", "b/other")
+    fill(tmp_path / "var", stored(tmp_path / "mail", keys=("a/one", "b/two")))
+    done = run("--address", "ann@persons.example", "--dry-run")
+    assert f"stored, not deleted (--stored does): {made[1]}" in done.stdout
+    assert "2 transactions" not in done.stdout
+    done = run("--address", "ann@persons.example", "--stored", "--yes")
+    assert "1 transaction erased, 3 files deleted." in done.stdout
+    assert [path.exists() for path in made] == [False, False, False, True]
+
+
+def test_a_key_that_leaves_the_store_is_never_deleted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (outside,) = objects_of(tmp_path, "outside")
+    fill(tmp_path / "var", stored(tmp_path / "mail", keys=("a/one", "../outside")))
+    done = CliRunner().invoke(gatepost, ["erase", "--address", "ann@persons.example", "--stored", "--yes"])
+    assert done.exit_code != 0
+    assert outside.exists()
+
+
+def test_what_is_stored_elsewhere_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {"bucket": "mail", "object_key": "a/one"}
+    fill(
+        tmp_path / "var",
+        Mail(number=5, sender="ann@persons.example", data=data, steps=(("keep", "s3", Result.DONE, "stored"),)),
+    )
+    assert "stored elsewhere, not deleted: s3://mail/a/one" in run(Mail(number=5).id, "--yes").stdout
