@@ -13,12 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-<<<<<<< HEAD
 from mail.counters import Histogram
-from spool import history, jobs, messages
-=======
 from spool import erase, history, jobs, messages
->>>>>>> 0d6727a (erase: forget a person, or single messages, down to the octets of the files)
 from spool.ballast import Ballast
 from spool.blobs import BlobFiles, sync_directory
 from spool.ports import (
