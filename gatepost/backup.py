@@ -2,8 +2,9 @@
 
 Theory of operation. Databases are copied as snapshots, shards first, so that what a shard refers to (a version of the rules, a
 key) is there when it is copied after it. Then comes `manifest.json` with the SHA-256 of every file, written last: a directory
-without one is no backup. What belongs to a running server alone (locks, sockets, held-back room, SQLite's side files) is left out. Restoring
-reads everything once to check it before it writes anything, and the new state stands under its names only when it is complete.
+without one is no backup. What belongs to a running server alone (locks, sockets, held-back room, SQLite's side files) is left
+out. Restoring reads everything once to check it before it writes anything, and the new state stands under its names only when it
+is complete.
 
 *Trust.* A backup may have been in other hands: its names are kept to what lies below it, and nothing of it is run.
 """

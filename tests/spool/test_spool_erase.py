@@ -110,7 +110,7 @@ async def test_nothing_of_an_erased_person_is_in_any_file(tmp_path: Path) -> Non
     for number, message_id in enumerate(others):
         assert await spool.body(message_id) == mail(10 + number, (100, 9_000, 300_000)[number], by_ann=False).raw
     await spool.close()
-    assert ANN not in octets_of(tmp_path).changed(b"jo" + ANN, b"")
+    assert ANN not in octets_of(tmp_path).replace(b"jo" + ANN, b"")
 
 
 async def test_a_body_that_retention_took_before_is_overwritten_too(tmp_path: Path) -> None:
