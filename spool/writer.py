@@ -84,8 +84,7 @@ class Writer:
     ) -> "asyncio.Future[T]":
         """Queue a unit: `first` before others, `alone` in the thread, `lazy` with the next group or within a quarter second.
 
-        `bare`, with `alone`: outside any transaction, for what SQLite refuses inside one.
-        `abandoned` gets the result, durable, when nobody waits for it any more.
+        `bare`, with `alone`: outside any transaction. `abandoned` gets the result, durable, when nobody waits for it any more.
         """
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -245,12 +244,11 @@ class Writer:
     def _commit_alone(self, unit: Unit) -> None:
         unit.change = unit.error = None
         try:
-            if unit.is_bare:
-                unit.change = unit.apply(self._connection)
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
+            if not unit.is_bare:
+                self._connection.execute("BEGIN IMMEDIATE")
             unit.change = unit.apply(self._connection)
-            self._connection.execute("COMMIT")
+            if not unit.is_bare:
+                self._connection.execute("COMMIT")
         except Exception as error:
             unit.change = None
             if isinstance(error, sqlite3.Error) and is_of_the_store(error):
