@@ -86,10 +86,10 @@ def claim(connection: sqlite3.Connection, now: datetime, limit: int, without: fr
 
 def change(connection: sqlite3.Connection, what: JobChange) -> int:
     """Put a job back or remove it; returns by how many the jobs that never failed grew. `NotFound`: it is not what it was."""
-    lost = connection.execute(
-        "SELECT count(*) FROM job WHERE id = ? AND state = 'ready' AND last = '' AND ? = 'ready'",
-        (what.id, what.was.value),
-    ).fetchone()[0]
+    lost = what.was is JobState.READY and (
+        connection.execute("SELECT 1 FROM job WHERE id = ? AND state = 'ready' AND last = ''", (what.id,)).fetchone()
+        is not None
+    )
     if what.state is None:
         found = connection.execute("DELETE FROM job WHERE id = ? AND state = ?", (what.id, what.was.value)).rowcount
         waiting = 0

@@ -76,7 +76,9 @@ def record(connection: sqlite3.Connection, unit: Recorded, ids: jobs.JobIds) -> 
         found = len(connection.execute("SELECT 1 FROM history WHERE id = ?", (unit.message_id,)).fetchall())
     if not found:
         raise NotFound(f"no message {unit.message_id}")
-    return Change(result=None, ready=ready, leased=leased)
+    job = unit.job
+    ends_lease = job is None or (job.was is JobState.LEASED and job.state is not JobState.READY)
+    return Change(result=None, ready=ready, leased=leased, moves_due=bool(unit.new_jobs) or not ends_lease)
 
 
 def re_evaluate(

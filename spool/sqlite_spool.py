@@ -81,6 +81,8 @@ class SqliteSpool:
         sync_directory(directory)
         self._ready = jobs.waiting(self._connection)
         self._leased = 0
+        self._due: datetime | None = None
+        self._knows_due = False
         (self._octets,) = self._connection.execute(
             "SELECT ifnull(sum(octets), 0) FROM content WHERE octets > 0"
         ).fetchone()
@@ -137,14 +139,14 @@ class SqliteSpool:
             job = None if unit.job is None else jobs.insert(connection, job_id, unit.job, leased=True)
             octets = len(unit.raw) if unit.keep_body else 0
             after = (lambda: self._remember(fresh, day)) if fresh else None
-            return Change(result=job, leased=int(job is not None), octets=octets, after=after)
+            return Change(result=job, leased=int(job is not None), octets=octets, after=after, moves_due=False)
 
         return self._writer.submit(apply, first=True, octets=len(unit.raw), abandoned=self._give_back)
 
     async def log(self, row: HistoryRow) -> None:
         def apply(connection: sqlite3.Connection) -> Change[None]:
             history.log(connection, row)
-            return Change(result=None)
+            return Change(result=None, moves_due=False)
 
         crowded = self._writer.queued_units > _UNWAITED_ROWS
         future = self._writer.submit(apply, lazy=not crowded)
@@ -163,7 +165,9 @@ class SqliteSpool:
         )
 
     async def next_due(self) -> datetime | None:
-        return self._read(jobs.next_due)
+        if not self._knows_due:
+            self._due, self._knows_due = self._read(jobs.next_due), True
+        return self._due
 
     async def record(self, unit: Recorded) -> None:
         await self._writer.submit(lambda connection: messages.record(connection, unit, self._ids))
@@ -253,6 +257,7 @@ class SqliteSpool:
         self._ready += change.ready
         self._leased += change.leased
         self._octets += change.octets
+        self._knows_due = self._knows_due and not change.moves_due
 
     def _broke(self, failure: Broken) -> None:
         _log.critical("shard %02d is closed: %s", self.shard, failure)

@@ -17,13 +17,17 @@ GROUP_OCTETS = 4 * 2**20
 
 @dataclass(slots=True, kw_only=True)
 class Change(Generic[T]):
-    """What a unit did: its answer, and what it adds to the shard's counters. `after` runs on the loop once it is durable."""
+    """What a unit did: its answer, and what it adds to the shard's counters. `after` runs on the loop once it is durable.
+
+    `moves_due`: some ready job may have come, gone or moved, so that another one is due next.
+    """
 
     result: T
     ready: int = 0
     leased: int = 0
     octets: int = 0
     after: Callable[[], None] | None = None
+    moves_due: bool = True
 
 
 class Unit:
