@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from actions.protocol import Context, Parked
 from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
-from mail.dsn import Notice, compose_dsn
+from mail.dsn import Notice, compose_dsn, status_fields
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from rules.conditions_traits import why_auto_generated
@@ -44,7 +44,7 @@ class Bounce:
         if reverse_path is None:
             return _suppressed("the reverse-path is null")
         if not context.bounce_always:
-            why_not = self._why_not(receipt, reverse_path)
+            why_not = why_unanswerable(receipt, reverse_path, self._organizational_domain)
             if why_not is not None:
                 return _suppressed(why_not)
         if self._relay is None:
@@ -52,22 +52,13 @@ class Bounce:
         status = await self._relay.send(None, reverse_path, self._notice(context, reverse_path))
         return _judge_status(status)
 
-    def _why_not(self, receipt: Receipt, reverse_path: Mailbox) -> str | None:
-        automatic = why_auto_generated(receipt.fields, reverse_path)
-        if automatic is not None:
-            return f"no person sent the message ({automatic})"
-        if vouched(receipt, reverse_path, self._organizational_domain):
-            return None
-        verdicts = receipt.verdicts
-        return f"nothing vouches for {reverse_path}: spf={verdicts.spf.result}, dmarc={verdicts.dmarc.result}"
-
     def _notice(self, context: Context, reverse_path: Mailbox) -> bytes:
         parameters = context.parameters
         code = str(parameters["smtp_reply_code"])
         enhanced = str(parameters.get("status_code") or f"{code[0]}.0.0")
         recipients = context.step.recipients
         sender = parameters.get("sender") or f"mailer-daemon@{recipients[0].domain if recipients else self._hostname}"
-        statuses = tuple(
+        statuses = (
             DeliveryStatus(
                 recipient=str(recipient),
                 action="failed",
@@ -84,10 +75,23 @@ class Bounce:
             to=str(reverse_path),
             arrived_at=context.receipt.received_at,
             now=context.now,
-            statuses=statuses,
+            groups=tuple(map(status_fields, statuses)),
             header=context.content_header,
         )
         return compose_dsn(notice)
+
+
+def why_unanswerable(
+    receipt: Receipt, reverse_path: Mailbox, organizational_domain: OrganizationalDomain
+) -> str | None:
+    """Why nothing may be mailed to the sender (semantics.md §3); None if something may."""
+    automatic = why_auto_generated(receipt.fields, reverse_path)
+    if automatic is not None:
+        return f"no person sent the message ({automatic})"
+    if vouched(receipt, reverse_path, organizational_domain):
+        return None
+    verdicts = receipt.verdicts
+    return f"nothing vouches for {reverse_path}: spf={verdicts.spf.result}, dmarc={verdicts.dmarc.result}"
 
 
 def vouched(receipt: Receipt, reverse_path: Mailbox, organizational_domain: OrganizationalDomain) -> bool:

@@ -5,6 +5,7 @@
 from a digest over it. Texts from rules are checked when the rules are loaded.
 """
 
+import base64
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +15,21 @@ from mail.headers import header_field
 from mail.trace_fields import rfc5322_date
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_LINE_OCTETS = 998
 TEXT = "This message could not be delivered."
+
+
+Fields = tuple[tuple[str, str], ...]
+"""Names and values, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """What a DSN says. `sender` and `to` are bare addresses; `header` is the received message's header section with our fields.
 
-    `key` is the idempotency key of the bounce: the same key gives the same bytes but for `now`, so a repeat can be recognised.
+    `groups` are the fields of each recipient, one group at least; `fields` and `reporting_mta` (by default we) are the message's
+    (RFC 3464 §2.2). `key` is the idempotency key of the bounce: the same key gives the same bytes but for `now`, so a repeat can be
+    recognised.
     """
 
     key: str
@@ -30,20 +38,41 @@ class Notice:
     to: str
     arrived_at: datetime
     now: datetime
-    statuses: tuple[DeliveryStatus, ...]
+    groups: tuple[Fields, ...]
     header: bytes
     text: str = TEXT
+    reporting_mta: str = ""
+    fields: Fields = ()
+
+
+def status_fields(status: DeliveryStatus) -> Fields:
+    """A recipient's group as SES writes it for its Bounce action."""
+    return (
+        ("Action", status.action),
+        ("Final-Recipient", f"rfc822; {status.recipient}"),
+        ("Original-Recipient", f"rfc822; {status.recipient}"),
+        ("Diagnostic-Code", f"smtp; {status.diagnostic}"),
+        ("Status", status.status),
+    )
+
+
+def short_date(at: datetime) -> str:
+    """As SES writes it in a DSN: RFC 822's two-digit year and the zone's name."""
+    return f"{_DAYS[at.weekday()]}, {rfc5322_date(at)[5:11]} {at:%y %H:%M:%S} UTC"
+
+
+def identifier_of(notice: Notice) -> str:
+    """The part of its Message-ID before the @, in the form of SES's sending ids."""
+    digest = _digest(notice)
+    return "-".join((digest[:16], digest[16:24], digest[24:28], digest[28:32], digest[32:36], digest[36:48], "000000"))
 
 
 def compose_dsn(notice: Notice) -> bytes:
-    """The notification as wire bytes. It is sent with the null reverse-path."""
-    digest = hashlib.sha256(notice.key.encode() + notice.header).hexdigest()
+    """The notification as wire bytes. It is sent with the null reverse-path. Raises `Misuse` for a line break in a field."""
+    digest = _digest(notice)
     boundary = f"----=_Part_{digest[:6]}_{digest[6:16]}.{digest[16:29]}"
-    identifier = "-".join(
-        (digest[:16], digest[16:24], digest[24:28], digest[28:32], digest[32:36], digest[36:48], "000000")
-    )
     parts = (
-        (_part("text/plain; charset=us-ascii", "7bit", "Notification"), f"{notice.text}\r\n".encode()),
+        _text_part(notice.text),
         (_part("message/delivery-status", "7bit", "Delivery Status Notification"), _status_groups(notice)),
         (
             _part("text/rfc822-headers", "7bit" if notice.header.isascii() else "8bit", "Undelivered Message"),
@@ -56,7 +85,7 @@ def compose_dsn(notice: Notice) -> bytes:
             header_field("Date", rfc5322_date(notice.now)),
             header_field("From", notice.sender),
             header_field("To", notice.to),
-            header_field("Message-ID", f"<{identifier}@{notice.hostname}>"),
+            header_field("Message-ID", f"<{identifier_of(notice)}@{notice.hostname}>"),
             header_field("Subject", "Delivery Status Notification (Failure)"),
             header_field("Auto-Submitted", "auto-replied"),
             header_field("MIME-Version", "1.0"),
@@ -68,6 +97,20 @@ def compose_dsn(notice: Notice) -> bytes:
     return head + b"\r\n" + body + mark + b"--\r\n"
 
 
+def _digest(notice: Notice) -> str:
+    """Over all that strangers and callers wrote, so that none of it can hold the boundary."""
+    return hashlib.sha256(notice.key.encode() + notice.header + notice.text.encode("utf-8", "replace")).hexdigest()
+
+
+def _text_part(text: str) -> tuple[bytes, bytes]:
+    lines = text.splitlines()
+    content = "".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace")
+    if content.isascii() and b"\0" not in content and all(len(line) <= _LINE_OCTETS for line in lines):
+        return _part("text/plain; charset=us-ascii", "7bit", "Notification"), content
+    encoded = base64.encodebytes(content).replace(b"\n", b"\r\n")
+    return _part("text/plain; charset=utf-8", "base64", "Notification"), encoded
+
+
 def _part(content_type: str, encoding: str, description: str) -> bytes:
     return (
         header_field("Content-Type", content_type)
@@ -77,20 +120,10 @@ def _part(content_type: str, encoding: str, description: str) -> bytes:
 
 
 def _status_groups(notice: Notice) -> bytes:
-    arrived = notice.arrived_at
-    groups = [
-        header_field("Reporting-MTA", f"dns; {notice.hostname}")
-        # SES writes RFC 822's two-digit year and the zone's name in this one field.
-        + header_field(
-            "Arrival-Date", f"{_DAYS[arrived.weekday()]}, {rfc5322_date(arrived)[5:11]} {arrived:%y %H:%M:%S} UTC"
-        )
-    ]
-    groups += [
-        header_field("Action", status.action)
-        + header_field("Final-Recipient", f"rfc822; {status.recipient}")
-        + header_field("Original-Recipient", f"rfc822; {status.recipient}")
-        + header_field("Diagnostic-Code", f"smtp; {status.diagnostic}")
-        + header_field("Status", status.status)
-        for status in notice.statuses
-    ]
-    return b"\r\n".join(groups) + b"\r\n"
+    ours: Fields = (
+        ("Reporting-MTA", notice.reporting_mta or f"dns; {notice.hostname}"),
+        ("Arrival-Date", short_date(notice.arrived_at)),
+    )
+    groups = ((*ours, *notice.fields), *notice.groups)
+    written = (b"".join(header_field(name, value) for name, value in group) for group in groups)
+    return b"\r\n".join(written) + b"\r\n"

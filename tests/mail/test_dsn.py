@@ -7,9 +7,16 @@ from datetime import UTC, datetime
 
 from mail.crlf import has_bare_newline
 from mail.delivery import DeliveryStatus
-from mail.dsn import Notice, compose_dsn
+from mail.dsn import Notice, compose_dsn, status_fields
 
 WHEN = datetime(2015, 10, 1, 13, 48, 54, tzinfo=UTC)
+STATUS = DeliveryStatus(
+    recipient="rcpt@example.jp",
+    action="failed",
+    status="5.1.1",
+    diagnostic="550 5.1.1 Mailbox does not exist",
+    attempted_at=WHEN,
+)
 NOTICE = Notice(
     key="id/0/rule/0",
     hostname="mx.example.com",
@@ -17,15 +24,7 @@ NOTICE = Notice(
     to="alice@sender.example",
     arrived_at=WHEN,
     now=WHEN,
-    statuses=(
-        DeliveryStatus(
-            recipient="rcpt@example.jp",
-            action="failed",
-            status="5.1.1",
-            diagnostic="550 5.1.1 Mailbox does not exist",
-            attempted_at=WHEN,
-        ),
-    ),
+    groups=(status_fields(STATUS),),
     header=b"Return-Path: <alice@sender.example>\r\nSubject: hi\r\n\r\n",
 )
 
@@ -80,7 +79,7 @@ def test_the_dsn_is_ses_s_part_by_part():
 
 
 def test_a_mail_program_reads_every_group():
-    two = replace(NOTICE, statuses=(*NOTICE.statuses, replace(NOTICE.statuses[0], recipient="other@example.jp")))
+    two = replace(NOTICE, groups=(*NOTICE.groups, status_fields(replace(STATUS, recipient="other@example.jp"))))
     message = email.message_from_bytes(compose_dsn(two))
     assert message.get_content_type() == "multipart/report"
     groups = message.get_payload()[1].get_payload()
@@ -99,3 +98,17 @@ def test_eight_bit_header_text_is_declared():
     made = compose_dsn(replace(NOTICE, header="Subject: é\r\n\r\n".encode()))
     assert b"Content-Transfer-Encoding: 8bit" in made
     assert not has_bare_newline(made)
+
+
+def test_a_text_that_is_not_short_ascii_lines_is_encoded_and_read_back():
+    for text in ("Grüße", "x" * 999, "a\x00b"):
+        made = compose_dsn(replace(NOTICE, text=text))
+        part = email.message_from_bytes(made).get_payload()[0]
+        assert part.get_payload(decode=True).decode() == f"{text}\r\n"
+        assert max(map(len, made.split(b"\r\n"))) <= 998
+
+
+def test_no_text_can_hold_the_boundary():
+    boundary = re.search(rb'boundary="([^"]+)"', compose_dsn(NOTICE))[1].decode()
+    forged = compose_dsn(replace(NOTICE, text=f"--{boundary}--\nContent-Type: text/html"))
+    assert len(email.message_from_bytes(forged).get_payload()) == 3
