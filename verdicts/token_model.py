@@ -13,7 +13,7 @@ import mmap
 import struct
 import sys
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -93,6 +93,12 @@ class TokenModel:
         if index == len(self._hashes) or self._hashes[index] != token:
             return None
         return _COUNTS.unpack_from(self._map, self._counts_at + index * _COUNTS.size)
+
+    def tokens(self) -> Iterator[tuple[int, int]]:
+        """Every token by its hash, with its counts packed as in `Trained`."""
+        for index, token in enumerate(self._hashes):
+            at = self._counts_at + index * _COUNTS.size
+            yield token, int.from_bytes(self._map[at : at + _COUNTS.size], "little")
 
     def close(self) -> None:
         self._hashes.release()

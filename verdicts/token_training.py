@@ -10,7 +10,7 @@ from collections import Counter
 from hashlib import sha256
 
 from mail.headers import parse_header
-from verdicts.token_model import FEWEST_MESSAGES, SHARES, Trained, packed_one
+from verdicts.token_model import FEWEST_MESSAGES, SHARES, TokenModel, Trained, packed_one
 from verdicts.token_text import read_text
 from verdicts.token_words import token_hash, tokens_of
 
@@ -56,6 +56,22 @@ class Tally:
         for token in tokens_of(parse_header(raw), read_text(raw)):
             name = token_hash(token)
             self._tokens[name] = self._tokens.get(name, 0) + one
+
+
+def with_one(model: TokenModel | None, raw: bytes, *, is_spam: bool) -> Trained:
+    """The statistics of a model and one message more. Whether it was counted before is the caller's to know.
+
+    Tokens that only this message has are kept, so that messages which come one by one add up.
+    """
+    share = share_of(sha256(raw).digest())
+    one = packed_one(share, is_spam=is_spam)
+    messages = list(model.messages if model is not None else (0,) * (2 * SHARES))
+    messages[2 * share + (0 if is_spam else 1)] += 1
+    tokens = dict(model.tokens()) if model is not None else {}
+    for token in tokens_of(parse_header(raw), read_text(raw)):
+        name = token_hash(token)
+        tokens[name] = tokens.get(name, 0) + one
+    return Trained(messages=tuple(messages), tokens=tokens)
 
 
 def share_of(digest: bytes) -> int:

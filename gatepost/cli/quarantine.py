@@ -10,12 +10,23 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from gatepost.cli.common import Exit, config_options, fail, json_option, print_json
+from gatepost.cli.common import (
+    Exit,
+    config_options,
+    fail,
+    json_option,
+    print_json,
+    print_warnings,
+    settings_of,
+)
 from gatepost.cli.exits import FAILED, FINDINGS, USAGE
 from gatepost.cli.layout import plural, table, time_text, visible
 from gatepost.cli.lookup import message_id_of, reader_of, state_directory, transactions
 from gatepost.cli.record import read_record, render_record
 from gatepost.control import Request, request_change
+from gatepost.corpus import LABELS
+from gatepost.settings import Settings
+from gatepost.teaching import teach
 from mail.errors import GatepostError
 from spool.ports import HistoryRow, Job, JobKind, JobQuery
 from spool.reader import SpoolReader
@@ -90,15 +101,23 @@ async def _show(reader: SpoolReader, ids: tuple[str, ...], rule: str | None, *, 
 
 @command.command("release")
 @selecting
+@click.option("--train", type=click.Choice(["ham"]), help="Teach the spam engine `builtin` that these are ham.")
 def release(**options: Any) -> None:
-    """Go on with messages behind the rule that held them, for the recipients that were held."""
+    """Go on with messages behind the rule that held them, for the recipients that were held.
+
+    With --train ham the engine learns from each; a copy stays in `taught/ham` of the state directory.
+    """
     _end("release_held", "released", **options)
 
 
 @command.command("delete")
 @selecting
+@click.option("--train", type=click.Choice(["spam"]), help="Teach the spam engine `builtin` that these are spam.")
 def delete(**options: Any) -> None:
-    """Let messages go: nothing more happens with them, and retention takes them."""
+    """Let messages go: nothing more happens with them, and retention takes them.
+
+    With --train spam the engine learns from each; a copy stays in `taught/spam` of the state directory.
+    """
     _end("delete_held", "deleted", **options)
 
 
@@ -111,24 +130,45 @@ def _end(
     as_json: bool,
     config: Path | None,
     data: Path | None,
+    train: str | None,
 ) -> None:
     if not ids:
         raise fail(f"say which messages are to be {done}: their ids", USAGE)
     directory, reader = state_directory(config, data), reader_of(config, data)
     messages = tuple(asyncio.run(_named(reader, ids)))
+    # Read before they go: nothing else keeps their bytes.
+    bodies = asyncio.run(_bodies(reader, messages)) if train is not None else {}
     request = Request(operation=operation, messages=messages, rule=rule)
     try:
         answer = asyncio.run(request_change(directory, request, datetime.now(UTC)))
     except GatepostError as error:
         raise fail(visible(str(error)), FAILED) from error
+    skipped = {each.id for each in answer.skipped}
+    taught = _taught(settings_of(config, data), [raw for each, raw in bodies.items() if each not in skipped], train)
     if as_json:
-        print_json({"operation": operation, **msgspec.to_builtins(answer)})
+        print_json({"operation": operation, **msgspec.to_builtins(answer), **taught})
     else:
         click.echo(f"{plural(answer.changed, 'message')} {done}.")
+        for label, count in taught.items():
+            click.echo(f"{plural(count, 'message')} {label} as {train}.")
         for each in answer.skipped:
             click.echo(f"{visible(str(each.id))} {visible(each.why)}", err=True)
     if answer.skipped:
         raise Exit(FINDINGS)
+
+
+async def _bodies(reader: SpoolReader, messages: tuple[str, ...]) -> dict[str, bytes]:
+    """Raises what the reader does for a body that is gone, before anything is changed."""
+    return {each: await reader.body(each) for each in messages}
+
+
+def _taught(settings: Settings, bodies: Iterable[bytes], train: str | None) -> dict[str, int]:
+    """How many were taught, nothing if none was to be."""
+    if train is None:
+        return {}
+    if settings.spam_engine != "builtin":
+        print_warnings([f"the setting spam.engine is {settings.spam_engine}; builtin uses what is taught"])
+    return {"taught": sum(teach(settings, raw, is_spam=LABELS[train]) for raw in bodies)}
 
 
 async def _named(reader: SpoolReader, ids: Iterable[str]) -> list[str]:

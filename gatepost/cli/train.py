@@ -1,6 +1,5 @@
 """`gatepost train`: teach the built-in spam engine from labelled mail."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,12 +8,12 @@ import click
 from gatepost.cli.common import config_options, fail, json_option, print_json, settings_of
 from gatepost.cli.exits import USAGE
 from gatepost.cli.layout import plural, visible
-from gatepost.corpus import Labelled, messages_in
+from gatepost.corpus import messages_in
 from gatepost.scanners import model_path
 from gatepost.settings import Settings
+from gatepost.teaching import alone, taught_path, write_model
 from mail.errors import Malformed
 from verdicts.builtin_scorer import ENOUGH
-from verdicts.token_model import TokenModel, encode
 from verdicts.token_training import Tally
 
 _DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -34,19 +33,18 @@ def command(
 ) -> int:
     """Teach the spam engine `builtin` from directories of mail files, one message a file.
 
-    What is learnt replaces what was learnt before, and depends on the messages alone, not on their order. A running gateway uses
-    it from the next message on. Give your own mail, 200 messages of each at least, and as much spam as ham.
+    What is learnt replaces what was learnt before, but for what `gatepost quarantine` taught, and depends on the messages alone, not
+    on their order. A running gateway uses it from the next message on. Give your own mail, 200 messages of each at least, and as
+    much spam as ham.
     """
     settings = settings_of(config, data)
     tally = Tally()
-    skipped = 0
-    sources = ((spam, True), (ham, False))
-    messages = (each for paths, is_spam in sources for path in paths for each in messages_in(path, is_spam=is_spam))
-    for message in messages:
-        skipped += not _counted(tally, message)
+    skipped = _counted(tally, ((*((path, True) for path in spam), *((path, False) for path in ham))))
     if not tally.messages.total():
         raise fail("there is no message in these directories", USAGE)
-    version = _written(model_path(settings), tally)
+    with alone(settings):
+        skipped += _counted(tally, ((taught_path(settings, is_spam=is_spam), is_spam) for is_spam in (True, False)))
+        version = write_model(model_path(settings), tally.trained())
     told = {
         "model": str(model_path(settings)),
         "version": version,
@@ -64,32 +62,18 @@ def command(
     return 0
 
 
-def _counted(tally: Tally, message: Labelled) -> bool:
-    try:
-        tally.add(message.raw(), is_spam=message.is_spam)
-    except (Malformed, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        click.echo(f"{click.style('warning:', fg='yellow')} {visible(str(message.path))}: {reason}", err=True)
-        return False
-    return True
-
-
-def _written(path: Path, tally: Tally) -> str:
-    """Write the model whole or not at all; a reader has the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(encode(tally.trained()))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    model = TokenModel(path)
-    model.close()
-    return model.version
+def _counted(tally: Tally, sources: Iterable[tuple[Path, bool]]) -> int:
+    """Add every message of these directories; how many could not be read."""
+    skipped = 0
+    for path, is_spam in sources:
+        for message in messages_in(path, is_spam=is_spam):
+            try:
+                tally.add(message.raw(), is_spam=message.is_spam)
+            except (Malformed, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                click.echo(f"{click.style('warning:', fg='yellow')} {visible(str(message.path))}: {reason}", err=True)
+                skipped += 1
+    return skipped
 
 
 def _sentences(tally: Tally, settings: Settings, version: str, skipped: int) -> Iterable[str]:

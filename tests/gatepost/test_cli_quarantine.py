@@ -9,10 +9,14 @@ from click.testing import CliRunner
 from stored_mail import T0, Mail, fill
 
 from gatepost.cli import gatepost
+from gatepost.settings import Settings
+from gatepost.teaching import teach
 from mail.outcome import Result
 from spool.database import open_spool
 from spool.ports import JobKind, JobQuery, LedgerRow, MessageState, NewJob, Recorded
 from spool.reader import open_reader
+from verdicts.token_model import TokenModel
+from verdicts.token_training import Tally
 
 HELD = Mail(number=1, state=MessageState.QUARANTINED, subject="win \x1b[2J now")
 OTHER = Mail(number=2)
@@ -125,3 +129,57 @@ def test_the_queue_leaves_holds_alone(state):
 
 def test_wait_does_not_wait_for_a_hold(state):
     assert HELD.id in run("--timeout", "1s", HELD.id, group="wait").stdout
+
+
+def model(state):
+    found = TokenModel(state / "spam.model")
+    try:
+        return found.spam_messages, found.ham_messages, dict(found.tokens())
+    finally:
+        found.close()
+
+
+def test_a_release_teaches_the_engine_once_and_keeps_a_private_copy(state):
+    result = run("release", HELD.id, "--train", "ham")
+    assert "1 message taught as ham." in result.stdout
+    assert "the setting spam.engine is none" in result.stderr
+    spam, ham, tokens = model(state)
+    assert (spam, ham) == (0, 1)
+    assert tokens
+    [copy] = (state / "taught" / "ham").iterdir()
+    assert copy.read_bytes() == HELD.raw
+    assert (copy.stat().st_mode & 0o777, copy.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert teach(Settings(data=state), HELD.raw, is_spam=False) is False
+    assert model(state) == (spam, ham, tokens)
+
+
+def test_what_is_deleted_may_be_taught_as_spam_and_what_is_not_held_teaches_nothing(state):
+    assert json.loads(run("delete", HELD.id, "--train", "spam", "--json").stdout)["taught"] == 1
+    assert model(state)[:2] == (1, 0)
+    run("delete", OTHER.id, "--train", "spam", code=1)
+    assert model(state)[:2] == (1, 0)
+    run("release", HELD.id, "--train", "spam", code=2)
+
+
+def test_what_was_taught_alone_outlives_a_training(state, tmp_path):
+    run("release", HELD.id, "--train", "ham")
+    for label in ("spam", "ham"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.eml").write_bytes(f"Subject: {label}\r\n\r\n{label}\r\n".encode())
+    trained = CliRunner().invoke(gatepost, ["train", "--spam", "spam", "--ham", "ham", "--data", str(state)])
+    assert trained.exit_code == 0, trained.output
+    assert model(state)[:2] == (1, 2)
+
+
+def test_messages_that_are_taught_one_by_one_add_up_to_what_training_counts(state):
+    messages = [
+        f"Subject: n{number}\r\n\r\nmeeting offer{number % 3} word{number}\r\n".encode() for number in range(40)
+    ]
+    tally = Tally()
+    for number, raw in enumerate(messages):
+        teach(Settings(data=state), raw, is_spam=number % 2 == 0)
+        tally.add(raw, is_spam=number % 2 == 0)
+    spam, ham, tokens = model(state)
+    whole = tally.trained()
+    assert (spam, ham) == (20, 20)
+    assert {token: tokens[token] for token in whole.tokens} == whole.tokens
