@@ -33,7 +33,7 @@ def command(
 ) -> int:
     """Teach the spam engine `builtin` from directories of mail files, one message a file.
 
-    What is learnt replaces what was learnt before, but for what `gatepost quarantine` taught, and depends on the messages alone, not
+    What is learnt replaces what was learnt before, but for what `gatepost quarantine` taught. It depends on the messages alone, not
     on their order. A running gateway uses it from the next message on. Give your own mail, 200 messages of each at least, and as
     much spam as ham.
     """
