@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from inbound.event import Event
+from inbound.gate import Gate
+from inbound.sampling import Sampler
 from mail.client import Client
 from mail.counters import Counters
 from mail.envelope import Envelope
@@ -65,7 +67,8 @@ class Services:
     `book` gives the active rule book, compiled; `forged_spans` the fields to cut; `on_accept` gets each leased first job after its
     commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `name_of` asks DNS for
     the confirmed name of an address (None: it is not asked); `lists` are DNS lists by name, each asked whether it lists an address;
-    `counters` are the process's own; `monotonic` gives the seconds of a latency, and decides nothing.
+    `counters` are the process's own; `monotonic` gives the seconds of a latency, and decides nothing; `gate` counts and judges
+    clients; `sampler` chooses the rows about exceeded limits.
     """
 
     book: Callable[[], CompiledBook]
@@ -81,3 +84,5 @@ class Services:
     settings: InboundSettings = field(default_factory=InboundSettings)
     counters: Counters = field(default_factory=Counters)
     monotonic: Callable[[], float] = time.monotonic
+    gate: Gate = field(default_factory=Gate)
+    sampler: Sampler = field(default_factory=Sampler)

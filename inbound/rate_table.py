@@ -14,8 +14,8 @@ from inbound.shared_cells import SharedCells, create_cells
 
 BUCKETS = 16_384  # 65,536 keys and 1 MiB a worker; pages that are never touched take no memory
 _COUNT_BITS = 32
-_COUNT = 2**_COUNT_BITS - 1
-_FOR_EVER = 2**32 - 1
+_COUNT = 0xFFFF_FFFF
+_FOR_EVER = 0xFFFF_FFFF
 
 
 class RateTable:
@@ -82,7 +82,7 @@ class RateColumn:
         if at is None:
             return amount  # the bucket is full of what is there now: this one is not counted
         before = words[at + 1] & _COUNT if words[at] == tag else 0
-        count: int = min(before + amount, _COUNT)
+        count = min(before + amount, _COUNT)
         if words[at] != tag:
             words[at + 1] = 0  # so that nobody reads the old count under the new tag
             words[at] = tag

@@ -1,15 +1,18 @@
 """One SMTP client's session on the MX: admission by the pinned rule book, acceptance, and a history row for all that failed."""
 
+import asyncio
+
 from inbound.accept import Delivery, take, tell
-from inbound.admission import Sender, admit, complete, is_vouched, storage_refusal
+from inbound.admission import Admission, Sender, admit, complete, is_vouched, storage_refusal
 from inbound.connection_facts import ConnectionFacts
 from inbound.ports import Services
 from inbound.trail import Refusal, Teller, Trail, endings
 from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
-from mail.reply import NEED_MAIL, SENDER_OK, TRY_AGAIN, Reply
+from mail.reply import NEED_MAIL, NO_SUCH_MAILBOX, SENDER_OK, TRY_AGAIN, Reply
 from mail.values import changed
+from smtp.door import Denial
 
 
 class InboundSession:
@@ -26,15 +29,24 @@ class InboundSession:
         self._accept_seconds = services.counters.histogram("accept_seconds")
 
     async def greet(self, client: Client) -> Reply | None:
-        self._look_up(client)
+        services = self._services
         self._client = client
+        book = services.book()
+        denial = services.gate.at_connect(book, client, self._now())
+        if denial is not None:
+            return await self._limited("connect", denial)
+        self._look_up(client)
+        delay = services.gate.delay(book, client)
+        if delay:
+            await asyncio.sleep(delay)
         return None
 
     async def hello(self, client: Client) -> Reply | None:
         if client.ip != self._client.ip:
             self._look_up(client)
+        denial = self._services.gate.at_hello(self._services.book(), client)
         self._client = client
-        return None
+        return None if denial is None else await self._limited("ehlo", denial)
 
     def _look_up(self, client: Client) -> None:
         # Beside the dialogue, from connect on: only the first RCPT and the message itself may wait for it (semantics.md §5).
@@ -48,8 +60,12 @@ class InboundSession:
         if refusal is not None:
             await self._log(Refusal("mail", refusal), mail_from=reverse_path)
             return refusal
+        book = services.book()
+        denial = services.gate.at_mail(book, self._client, reverse_path, self._now())
+        if denial is not None:
+            return await self._limited("mail", denial, mail_from=reverse_path)
         sender = Sender(client=self._client, reverse_path=reverse_path, declared_size=declared_size)
-        self._trail = Trail(book=services.book(), sender=sender)
+        self._trail = Trail(book=book, sender=sender)
         return SENDER_OK
 
     async def rcpt(self, mailbox: Mailbox) -> Reply:
@@ -61,6 +77,12 @@ class InboundSession:
         admission = admit(
             trail.book, trail.sender, mailbox, first=trail.wanting, settings=self._services.settings, listed=listed
         )
+        denial = self._denial(trail, admission)
+        if denial is not None:
+            self._services.counters.add("limited_total", limit=denial.limit)
+            trail.refused[admission.mailbox] = None
+            trail.refusal = Refusal("rcpt", denial.reply, limit=denial.limit)
+            return denial.reply
         if admission.reply.is_positive:
             trail.accepted[admission.mailbox] = None
             trail.wanting = admission.wanting if trail.wanting is None else trail.wanting
@@ -68,6 +90,15 @@ class InboundSession:
             trail.refused[admission.mailbox] = None
             trail.refusal = Refusal("rcpt", admission.reply, admission.by)
         return admission.reply
+
+    def _denial(self, trail: Trail, admission: Admission) -> Denial | None:
+        """What the gate has against a recipient that the rules would take, or against one more that nobody knows."""
+        gate, sender = self._services.gate, trail.sender
+        if admission.reply.is_positive:
+            return gate.at_rcpt(trail.book, sender.client, sender.reverse_path, admission.mailbox, self._now())
+        if admission.reply is NO_SUCH_MAILBOX:
+            return gate.at_unknown_recipient(trail.book, sender.client, admission.mailbox, self._now())
+        return None
 
     async def data(self, envelope: Envelope, raw: bytes) -> Reply:
         trail, self._trail = self._trail, None
@@ -112,25 +143,40 @@ class InboundSession:
         if trail is not None:
             await self._tell(trail, with_message=False)
 
-    async def refused(self, command: str, reply: Reply) -> None:
+    async def denied(self, client: Client, reply: Reply, limit: str) -> None:
+        self._client = client
+        await self._limited("connect", Denial(reply, limit))
+
+    async def refused(self, command: str, reply: Reply, limit: str) -> None:
         trail = self._trail
+        if limit:
+            self._services.counters.add("limited_total", limit=limit)
         if command in ("DATA", "BDAT") and trail is not None and trail.accepted:
-            trail.phase, trail.ending = "data", Refusal("data", reply)
+            trail.phase, trail.ending = "data", Refusal("data", reply, limit=limit)
+        elif trail is not None and reply.close:
+            trail.ending = Refusal(trail.phase, reply, limit=limit)
         elif command == "RCPT" and trail is not None:
             # A recipient's own refusal is not to be overwritten by a later one's bad syntax.
-            trail.refusal = trail.refusal or Refusal("rcpt", reply)
+            trail.refusal = trail.refusal or Refusal("rcpt", reply, limit=limit)
         elif command == "MAIL" and trail is None:
-            await self._log(Refusal("mail", reply))
-        elif trail is not None and reply.close:
-            trail.ending = Refusal(trail.phase, reply)
+            await self._log(Refusal("mail", reply, limit=limit))
         else:
-            self._stray = Refusal("ehlo" if self._client.helo is None else "mail", reply)
+            self._stray = Refusal("ehlo" if self._client.helo is None else "mail", reply, limit=limit)
 
     async def close(self) -> None:
         if self._facts is not None:
             self._facts.cancel()
         if self._stray is not None and not self._rows:
             await self._log(self._stray)
+
+    def _now(self) -> float:
+        return self._services.clock().timestamp()
+
+    async def _limited(self, phase: str, denial: Denial, *, mail_from: Mailbox | None = None) -> Reply:
+        """Refused for one limit or another: counted, and a row that may stand for many."""
+        self._services.counters.add("limited_total", limit=denial.limit)
+        await self._log(Refusal(phase, denial.reply, limit=denial.limit), mail_from=mail_from)
+        return denial.reply
 
     async def _tell(self, trail: Trail, *, with_message: bool) -> None:
         for refusal, mailboxes in endings(trail, with_message=with_message):
@@ -146,7 +192,15 @@ class InboundSession:
     ) -> None:
         self._rows += 1
         now = self._services.clock()
+        left_out: int | None = 0
+        if refusal is not None and refusal.limit:
+            left_out = self._services.sampler.take(refusal.limit, now)
+        if refusal is not None and left_out is None:
+            self._services.counters.add("refusals_total", phase=refusal.phase, reply=refusal.codes)
+            return
         teller = Teller(session=self._id, client=self._client)
         row = teller.row(self._rows, now, refusal, mail_from=mail_from, phase=phase)
         row = changed(row, rcpt_to=tuple(map(str, recipients)))
+        if left_out:
+            row = changed(row, detail=f"{left_out} more refusals like this one were left out before it")
         await tell(row, refusal.reply if refusal else None, self._services)

@@ -16,12 +16,18 @@ SHOWN_RECIPIENTS = 1000
 
 @dataclass(slots=True)
 class Refusal:
-    """The last refusal of a phase, and what refused; `detail` is for the operator only."""
+    """The last refusal of a phase, and what refused; `detail` is for the operator only. `limit` is the setting it is due to."""
 
     phase: str
     reply: Reply
     by: str = ""
     detail: str = ""
+    limit: str = ""
+
+    @property
+    def codes(self) -> str:
+        """`450 4.7.1`."""
+        return f"{self.reply.code} {self.reply.enhanced or ''}".rstrip()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +65,7 @@ class Teller:
             phase=refusal.phase if refusal else phase,
             outcome=outcome_of(refusal),
             reply=str(refusal.reply) if refusal else "",
-            by=refusal.by if refusal else "",
+            by=refusal.by or refusal.limit if refusal else "",
             detail=refusal.detail if refusal else "",
         )
 

@@ -26,11 +26,12 @@ XCLIENT_NAMES = "NAME ADDR PORT PROTO HELO"
 
 
 class Refusal(Exception):
-    """The argument is answered with `reply`."""
+    """The argument is answered with `reply`; `limit` is the setting that was exceeded, if it was one."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, limit: str = "") -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.limit = limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,7 @@ def _parameters(text: str, *, extended: bool, limit: int) -> dict[str, str]:
                 if not _DIGITS.match(value):
                     raise Refusal(SYNTAX_ERROR)
                 if int(value) > limit:
-                    raise Refusal(MESSAGE_TOO_BIG)
+                    raise Refusal(MESSAGE_TOO_BIG, "smtp.size_limit")
             case "BODY":
                 value = value.upper()
                 if value not in ("7BIT", "8BITMIME"):

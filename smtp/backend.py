@@ -35,8 +35,14 @@ class Session(Protocol):
     async def reset(self) -> None:
         """The transaction ended without a message: RSET, EHLO, QUIT or a lost connection after MAIL."""
 
-    async def refused(self, command: str, reply: Reply) -> None:
-        """The server itself answered 4xx or 5xx (syntax, size, limits, bare newline): for the history."""
+    async def refused(self, command: str, reply: Reply, limit: str) -> None:
+        """The server itself answered 4xx or 5xx (syntax, size, limits, bare newline): for the history.
+
+        `limit` is the setting that was exceeded, or "".
+        """
+
+    async def denied(self, client: Client, reply: Reply, limit: str) -> None:
+        """In place of `greet`: there are too many connections, as the setting `limit` has it. Nothing but `close` follows."""
 
     async def close(self) -> None:
         """The connection is over; called exactly once."""

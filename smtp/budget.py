@@ -17,12 +17,24 @@ class Budget:
     message, and one read for each connection. While `is_strained` (the store cannot keep up) it is as if the limit were reached.
     """
 
-    def __init__(self, limit: int, is_strained: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        limit: int,
+        is_strained: Callable[[], bool] = lambda: False,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_wait` is told of each holder that must stop."""
         self._limit = limit
         self._is_strained = is_strained
+        self._on_wait = on_wait
         self._waiting: dict[Holder, None] = {}
         self._leader: Holder | None = None
         self.held = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many holders must wait."""
+        return len(self._waiting)
 
     def weigh(self, holder: Holder, octets: int) -> bool:
         """Note that the holder now holds so many octets; whether it must stop reading."""
@@ -39,6 +51,8 @@ class Budget:
         if self._leader is None:
             self._leader = holder
             return False
+        if holder not in self._waiting:
+            self._on_wait()
         self._waiting[holder] = None
         return True
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mail.reply import Reply
 from smtp.backend import Session
-from smtp.events import Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset
+from smtp.events import Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset
 
 Answer = Coroutine[Any, Any, Reply | None]
 
@@ -16,7 +16,8 @@ _CALLS: dict[type, Callable[[Session, Any], Answer]] = {
     Hello: lambda session, event: session.hello(event.client),
     Greet: lambda session, event: session.greet(event.client),
     Reset: lambda session, event: session.reset(),  # noqa: ARG005
-    Refused: lambda session, event: session.refused(event.command, event.reply),
+    Refused: lambda session, event: session.refused(event.command, event.reply, event.limit),
+    Denied: lambda session, event: session.denied(event.client, event.reply, event.limit),
     Close: lambda session, event: session.close(),  # noqa: ARG005
 }
 

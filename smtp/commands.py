@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from mail.envelope import Recipient
 from mail.reply import (
     BAD_SEQUENCE,
+    BARE_NEWLINE,
     BYE,
+    LINE_TOO_LONG,
     MESSAGE_TOO_BIG,
     NEED_MAIL,
     NEED_RCPT,
@@ -16,7 +18,6 @@ from mail.reply import (
     RECIPIENT_OK,
     START_DATA,
     SYNTAX_ERROR,
-    TOO_MANY_ERRORS,
     TOO_MANY_RECIPIENTS,
     TRY_AGAIN,
     UNKNOWN_COMMAND,
@@ -26,15 +27,46 @@ from mail.values import changed
 from smtp.arguments import Refusal, parse_bdat, parse_hello, parse_mail, parse_rcpt, parse_xclient
 from smtp.config import is_within
 from smtp.content import Content
-from smtp.events import Hello, Mail, Rcpt, Verb
-from smtp.reading import start_chunk, start_data
-from smtp.replies import TOO_MANY_MESSAGES, banner, hello
+from smtp.events import Hello, Mail, Rcpt, Refused, Verb
+from smtp.reading import SIZE_LIMIT, start_chunk, start_data
+from smtp.replies import (
+    TOO_MANY_COMMANDS,
+    TOO_MANY_MESSAGES,
+    TOO_MANY_RECIPIENTS_HERE,
+    TOO_MANY_REFUSED,
+    banner,
+    hello,
+)
 from smtp.transaction import Chunk
 
 if TYPE_CHECKING:
     from smtp.machine import Machine
 
 _ARGUMENT_SHOWN = 256
+LINE_LIMIT = "smtp.line_limit"
+
+
+def read_line(machine: "Machine", data: bytes, at: int) -> bool:
+    """Run the command line that begins there; False where its end has not come."""
+    limits, strict = machine.config.limits, machine.strict
+    end = data.find(b"\n", at)
+    octets = (len(data) if end < 0 else end + 1) - at
+    if octets > limits.garbage_octets:
+        is_bare = strict and b"\r" in data[at : at + limits.garbage_octets - 1]
+        reply, limit = (BARE_NEWLINE, "") if is_bare else (LINE_TOO_LONG, LINE_LIMIT)
+        machine.refuse("", reply.closing(), limit)
+        return True
+    if end < 0:
+        return False
+    machine.move_to(end + 1)
+    line = data[at:end]
+    if strict and (not line.endswith(b"\r") or b"\r" in line[:-1]):
+        machine.refuse("", BARE_NEWLINE)
+    elif octets > limits.line_octets:
+        machine.refuse("", LINE_TOO_LONG, LINE_LIMIT)
+    else:
+        run(machine, line.rstrip(b"\r"))
+    return True
 
 
 def run(machine: "Machine", line: bytes) -> None:
@@ -46,13 +78,13 @@ def run(machine: "Machine", line: bytes) -> None:
     if verb not in _BRINGS_MAIL:
         counts.idle_commands += 1
     if counts.commands > limits.commands or counts.idle_commands > limits.idle_commands:
-        machine.refuse(_shown(verb), TOO_MANY_ERRORS)
+        machine.refuse(_shown(verb), TOO_MANY_COMMANDS, "smtp.idle_commands")
         return
     command = _COMMANDS.get(verb, _unknown)
     try:
         command(machine, argument)
     except Refusal as refusal:
-        machine.refuse(_shown(verb), refusal.reply)
+        machine.refuse(_shown(verb), refusal.reply, refusal.limit)
 
 
 def _shown(verb: bytes) -> str:
@@ -120,7 +152,9 @@ def _mail(machine: "Machine", argument: bytes) -> None:
         raise Refusal(BAD_SEQUENCE.because("Error: nested MAIL command"))
     limits = machine.config.limits
     if machine.counts.transactions >= limits.transactions:
-        raise Refusal(TOO_MANY_MESSAGES)
+        raise Refusal(TOO_MANY_MESSAGES, "smtp.messages_per_connection")
+    if machine.counts.recipients >= limits.recipients_per_connection:
+        raise Refusal(TOO_MANY_RECIPIENTS_HERE, "smtp.recipients_per_connection")
     mail = parse_mail(argument, extended=machine.greeted_with == "EHLO", limit=limits.message_octets)
     machine.offered = mail
     machine.ask(Mail(mail.reverse_path, mail.declared_size, mail.smtputf8))
@@ -143,6 +177,7 @@ def _rcpt(machine: "Machine", argument: bytes) -> None:
     mailbox = parse_rcpt(argument, smtputf8=transaction.mail.smtputf8)
     if len(transaction.recipients) >= machine.config.limits.recipients:
         # Not an error of the client's: RFC 5321 §4.5.3.1.10 has it send the rest in another transaction.
+        machine.ask(Refused("RCPT", TOO_MANY_RECIPIENTS, "smtp.recipients"))
         machine.send(TOO_MANY_RECIPIENTS)
     elif mailbox in transaction.recipients:
         machine.send(RECIPIENT_OK)
@@ -154,11 +189,13 @@ def answered_rcpt(machine: "Machine", event: Rcpt, reply: Reply | None) -> None:
     reply = reply or TRY_AGAIN
     if reply.is_positive:
         machine.transaction.recipients[event.mailbox] = Recipient(mailbox=event.mailbox)
-    else:
+        machine.counts.recipients += 1
+    elif not reply.is_transient:
         machine.counts.refused_recipients += 1
-        if machine.counts.refused_recipients >= machine.config.limits.refused_recipients:
+        if machine.counts.refused_recipients >= machine.config.limits.refused_recipients and not reply.close:
             machine.send(reply)
-            reply = TOO_MANY_ERRORS
+            machine.ask(Refused("RCPT", TOO_MANY_REFUSED, "smtp.refused_recipients"))
+            reply = TOO_MANY_REFUSED
     machine.send(reply)
 
 
@@ -180,18 +217,19 @@ def _bdat(machine: "Machine", argument: bytes) -> None:
     octets, is_last = parse_bdat(argument)
     transaction, limits = machine.transaction, machine.config.limits
     refusal: Reply | None = None
+    limit = ""
     if transaction.mail is None:
         refusal = NEED_MAIL
     elif not transaction.recipients:
         refusal = NEED_RCPT
     elif (transaction.content.octets if transaction.content else 0) + octets > limits.message_octets:
-        refusal = MESSAGE_TOO_BIG
+        refusal, limit = MESSAGE_TOO_BIG, SIZE_LIMIT
     if refusal is not None and octets > limits.grace_octets:
         refusal = refusal.closing()  # too much to read past
         octets = 0
     if refusal is None and transaction.content is None:
         transaction.content = Content(limits.message_octets, strict=machine.strict)
-    start_chunk(machine, Chunk(octets_left=octets, is_last=is_last, refusal=refusal))
+    start_chunk(machine, Chunk(octets_left=octets, is_last=is_last, refusal=refusal, limit=limit))
 
 
 def _rset(machine: "Machine", argument: bytes) -> None:

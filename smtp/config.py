@@ -44,6 +44,7 @@ class Limits:
     garbage_octets: int = 64 * 1024  # without any line end
     backlog_octets: int = 64 * 1024  # pipelined input that waits for the backend
     recipients: int = 1000  # RFC 5321 §4.5.3.1.8 asks for 100
+    recipients_per_connection: int = 20_000
     refused_recipients: int = 200
     errors: int = 20
     idle_commands: int = 100  # commands that bring no mail nearer, since the last message
@@ -51,6 +52,8 @@ class Limits:
     transactions: int = 10_000
     connections: int = 5000
     connections_per_ip: int = 500
+    connections_per_network: int = 2000  # a /24 of IPv4, a /64 of IPv6
+    connections_waiting: int = 200  # for room to read a message; with more, new ones are sent away
     in_flight_octets: int = 64 * MIB  # semantics.md §6
 
 

@@ -18,8 +18,10 @@ from smtp.backend import Backend
 from smtp.budget import Budget
 from smtp.calls import call, resumed
 from smtp.config import SmtpConfig
+from smtp.door import Denial
 from smtp.events import Breathe, Close, Data, Event, Greet, StartTls, Verb
 from smtp.machine import Machine
+from smtp.patience import Patience
 from smtp.tls import established
 
 log = logging.getLogger("gatepost.smtp")
@@ -40,7 +42,7 @@ class Owner(Protocol):
 
     def gone(self, driver: "Driver") -> None: ...
 
-    def admit(self, driver: "Driver", client: Client) -> Reply | None:
+    def admit(self, driver: "Driver", client: Client) -> Denial | None:
         """Whether one more connection is taken from this client: None, or the refusal."""
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
@@ -50,12 +52,15 @@ class Owner(Protocol):
 class Driver(asyncio.Protocol):
     """One connection. `weight` is what it counts for in the owner's budget of octets in flight."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, config: SmtpConfig) -> None:
         self._owner = owner
+        self._config = config
         self.number = next(_serial)
         self.weight = 0
         self.transport: Any = None
-        self._active_at = self._content_since = owner.loop.time()
+        self._patience = Patience(owner.loop.time())
+        self.counted: tuple[str, ...] = ()  # by the door, under these keys
+        self.is_one_too_many = False
         self._is_busy = False  # a session method, or TLS, is being waited for
         self._is_blocked = False  # the client does not read its replies
         self._is_paused = False
@@ -69,7 +74,7 @@ class Driver(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         known = Client(ip=canonical_ip(peer[0]), port=peer[1]) if peer else Client(ip=None)
-        self._machine = Machine(self._owner.config, known)
+        self._machine = Machine(self._config, known)
         self._session = self._owner.backend()
         self._owner.joined(self)
         self.turn()
@@ -77,7 +82,7 @@ class Driver(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
             return
-        self._active_at = self._owner.loop.time()
+        self._patience.heard(self._owner.loop.time())
         if self._deciphered is not None:
             self._deciphered.append(data)
             return
@@ -116,39 +121,29 @@ class Driver(asyncio.Protocol):
         """Once a second or so: hang up on who has been silent for too long (RFC 5321 §4.5.3.2.7)."""
         if self.transport is None:
             return
-        timeouts, machine = self._owner.config.timeouts, self._machine
-        silent = now - self._active_at
+        timeouts, patience = self._config.timeouts, self._patience
         if self._is_closing:
+            silent = patience.silent(now)
             if silent > timeouts.linger:
                 self.transport.close()
             if silent > timeouts.linger + _FLUSH_SECONDS:
                 self.transport.abort()
             return
         if self._is_busy or self._is_too_heavy:
-            self._active_at = now  # we are the slow ones
-            return
-        match machine.phase:
-            case "proxy":
-                late = silent > timeouts.proxy
-            case "content":
-                allowed = timeouts.content_total + machine.held / timeouts.slowest_octets_per_second
-                late = silent > timeouts.content or now - self._content_since > allowed
-            case _:
-                late = silent > timeouts.command
-                self._content_since = now
-        if late:
-            self.shut(TIMED_OUT)
+            patience.is_our_turn(now)
+        elif limit := patience.exceeded(self._machine, timeouts, now):
+            self._shut(TIMED_OUT, limit)
 
-    def shut(self, reply: Reply) -> None:
+    def _shut(self, reply: Reply, limit: str = "") -> None:
         """Hang up with this reply, unless an answer is being waited for: then it goes first."""
         if not self._is_busy:
-            self._machine.shut(reply)
+            self._machine.shut(reply, limit)
             self.turn()
 
     def leave_when_idle(self) -> None:
         """The owner drains: a client between two messages is sent away now, any other after its message."""
         if self._machine.is_between_messages:
-            self.shut(SHUTTING_DOWN)
+            self._shut(SHUTTING_DOWN)
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -185,7 +180,7 @@ class Driver(asyncio.Protocol):
         if type(event) is Close:
             self._hang_up(event)
         elif type(event) is Greet and (refusal := self._owner.admit(self, event.client)) is not None:
-            self._machine.answer(refusal)
+            self._machine.deny(refusal.reply, refusal.limit)
             return True
         coroutine = self.verb(event) if type(event) is Verb else call(self._session, event)
         if type(event) is Data:
@@ -211,7 +206,7 @@ class Driver(asyncio.Protocol):
 
     def _go_on(self, reply: Reply | None) -> None:
         self._machine.answer(reply)
-        self._active_at = self._owner.loop.time()
+        self._patience.heard(self._owner.loop.time())
         self.turn()
         self._weigh()
 
@@ -224,7 +219,7 @@ class Driver(asyncio.Protocol):
         """The answer to a command that changes nothing."""
 
     async def _secure(self) -> None:
-        config, plain = self._owner.config, self.transport
+        config, plain = self._config, self.transport
         # From here to the first suspension of `start_tls`, which takes our place at the transport, nothing can come in the clear.
         self._deciphered = []
         try:
@@ -277,7 +272,7 @@ class Driver(asyncio.Protocol):
         held = self._machine.held
         if held != self.weight:
             self._is_too_heavy = self._owner.budget.weigh(self, held)
-        if self._is_too_heavy or self._machine.backlog > self._owner.config.limits.backlog_octets:
+        if self._is_too_heavy or self._machine.backlog > self._config.limits.backlog_octets:
             self._pause()
         elif self._is_paused:
             self._resume()

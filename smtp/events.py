@@ -55,8 +55,20 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
+    """`limit` is the setting that was exceeded; empty for anything else."""
+
     command: str
     reply: Reply
+    limit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The client was refused at the door: the setting `limit` leaves no room for it."""
+
+    client: Client
+    reply: Reply
+    limit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +88,4 @@ class Close:
     linger: bool
 
 
-Event = Greet | Hello | Mail | Rcpt | Data | Verb | Reset | Refused | StartTls | Breathe | Close
+Event = Greet | Hello | Mail | Rcpt | Data | Verb | Reset | Refused | Denied | StartTls | Breathe | Close

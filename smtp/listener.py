@@ -9,56 +9,69 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 from mail.client import Client
 from mail.counters import Counters
-from mail.reply import TOO_BUSY, Reply
 from smtp.backend import Backend
 from smtp.budget import Budget
 from smtp.config import SmtpConfig
+from smtp.door import OVERLOADED, TOO_MANY, Census, Denial, Door, OwnCensus
 from smtp.driver import Driver
 from smtp.server import Server
 
 log = logging.getLogger("gatepost.smtp")
 _TICK_SECONDS = 1.0
 _BACKLOG = 1024
+_FLIGHT = "smtp.bytes_in_flight"
 
 Where = socket.socket | tuple[str, int]
 
 
 class Listener:
-    """Serves until `drain` or `close`."""
+    """Serves until `drain` or `close`. `config` is that of new connections: to reload it is to assign another."""
 
     def __init__(
-        self, backend: Backend, config: SmtpConfig, is_strained: Callable[[], bool], counters: Counters
+        self,
+        backend: Backend,
+        config: SmtpConfig,
+        is_strained: Callable[[], bool],
+        census: Census,
+        counters: Counters,
     ) -> None:
         self.backend = backend
         self.config = config
         self.counters = counters
         self.loop = asyncio.get_running_loop()
-        self.budget = Budget(config.limits.in_flight_octets, is_strained)
+        self.budget = Budget(
+            config.limits.in_flight_octets, is_strained, partial(counters.add, "limited_total", limit=_FLIGHT)
+        )
         self.is_draining = False
         self.connections: set[Driver] = set()
-        self._per_ip: Counter[str] = Counter()
-        self._counted: dict[Driver, str] = {}
+        self._door = Door(census)
         self._all_gone = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self._ticker = self.loop.call_later(_TICK_SECONDS, self._tick)
 
-    async def open(self, where: Sequence[Where]) -> None:
+    async def open(self, where: Sequence[Where], *, implicit_tls: bool = False) -> None:
+        """Serve there too; with `implicit_tls` TLS comes first (RFC 8314 §3)."""
+        make = self._connection_in_tls if implicit_tls else self._connection
         for place in where:
             if isinstance(place, socket.socket):
-                server = await self.loop.create_server(self._connection, sock=place, backlog=_BACKLOG)
+                server = await self.loop.create_server(make, sock=place, backlog=_BACKLOG)
             else:
-                server = await self.loop.create_server(self._connection, *place, backlog=_BACKLOG)
+                server = await self.loop.create_server(make, *place, backlog=_BACKLOG)
             self._servers.append(server)
 
     def _connection(self) -> Server:
-        return Server(self)
+        return Server(self, self.config)
+
+    def _connection_in_tls(self) -> Server:
+        return Server(self, in_tls(self.config))
 
     @property
     def addresses(self) -> list[str]:
@@ -71,31 +84,23 @@ class Listener:
     def joined(self, driver: Driver) -> None:
         self.connections.add(driver)
         self.counters.add("connections_total")
+        driver.counted, driver.is_one_too_many = self._door.came(self.config.limits)
 
     def gone(self, driver: Driver) -> None:
         self.connections.discard(driver)
-        ip = self._counted.pop(driver, None)
-        if ip is not None:
-            self._per_ip[ip] -= 1
-            if not self._per_ip[ip]:
-                del self._per_ip[ip]
+        self._door.left(driver.counted)
+        driver.counted = ()
         if not self.connections:
             self._all_gone.set()
 
-    def admit(self, driver: Driver, client: Client) -> Reply | None:
-        limits = self.config.limits
-        if len(self.connections) > limits.connections:
-            return self._refused(TOO_BUSY)
-        if client.ip is not None:
-            if self._per_ip[client.ip] >= limits.connections_per_ip:
-                return self._refused(TOO_BUSY.because("Too many connections from your address"))
-            self._per_ip[client.ip] += 1
-            self._counted[driver] = client.ip
-        return None
-
-    def _refused(self, reply: Reply) -> Reply:
-        self.counters.add("refusals_total", phase="connect", reply=f"{reply.code} {reply.enhanced}")
-        return reply
+    def admit(self, driver: Driver, client: Client) -> Denial | None:
+        if driver.is_one_too_many:
+            return TOO_MANY
+        if self.budget.waiting > self.config.limits.connections_waiting:
+            return OVERLOADED
+        keys, denial = self._door.known(client, self.config.limits)
+        driver.counted += keys
+        return denial
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(work)
@@ -144,23 +149,32 @@ def _at_ease() -> bool:
     return False
 
 
+@lru_cache(maxsize=8)
+def in_tls(config: SmtpConfig) -> SmtpConfig:
+    """The same with TLS from the first octet on; one object for each, since what is prebuilt is found by it."""
+    return replace(config, implicit_tls=True)
+
+
 async def listen(
     where: Where | Sequence[Where],
     backend: Backend,
     config: SmtpConfig,
     *,
+    tls_where: Sequence[Where] = (),
     is_strained: Callable[[], bool] = _at_ease,
+    census: Census | None = None,
     counters: Counters | None = None,
 ) -> Listener:
     """Open `(host, port)` or bound sockets, one or several. Raises `OSError` if an address is taken or not ours.
 
-    While `is_strained()` only one connection at a time goes on reading message content (semantics.md §6: the writer's queue).
-    `counters` are the process's.
+    At `tls_where` TLS comes first. While `is_strained()` only one connection at a time goes on reading message content
+    (semantics.md §6: the writer's queue). `census` counts connections, across workers if they share it.
     """
-    listener = Listener(backend, config, is_strained, counters or Counters())
+    listener = Listener(backend, config, is_strained, census or OwnCensus(), counters or Counters())
     places: Sequence[Where] = [where] if isinstance(where, socket.socket) or _is_address(where) else where  # type: ignore[list-item,assignment]
     try:
         await listener.open(places)
+        await listener.open(tls_where, implicit_tls=True)
     except BaseException:
         await listener.close()
         raise

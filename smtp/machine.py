@@ -15,10 +15,8 @@ from collections.abc import Callable
 
 from mail.client import Client, Tls
 from mail.reply import (
-    BARE_NEWLINE,
     BYE,
     EARLY_TALKER,
-    LINE_TOO_LONG,
     TOO_MANY_ERRORS,
     TRY_AGAIN,
     Reply,
@@ -27,7 +25,7 @@ from mail.values import changed
 from smtp import commands
 from smtp.arguments import MailArgument
 from smtp.config import BareNewline, SmtpConfig, is_within
-from smtp.events import Breathe, Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
+from smtp.events import Breathe, Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
 from smtp.reading import read_proxy
 from smtp.replies import banner, wire
 from smtp.transaction import Counts, Transaction
@@ -125,6 +123,12 @@ class Machine:
             self.transaction = Transaction()  # MAIL was accepted after the client had gone
             self._events.insert(0, Reset())
 
+    def deny(self, reply: Reply, limit: str) -> None:
+        """The answer to `Greet` where the door is shut: the session is not greeted, but told."""
+        self._asked = None
+        self.ask(Denied(self.client, reply, limit))
+        self.send(reply.closing())
+
     def outgoing(self) -> bytes:
         """The replies since the last call, to be written at once."""
         taken = b"".join(self._outgoing)
@@ -148,10 +152,12 @@ class Machine:
         """The connection is gone: nothing more is read, and what was asked is still waited for."""
         self.finish()
 
-    def shut(self, reply: Reply) -> None:
-        """Hang up with this reply (421), between two commands or in the middle of a message."""
+    def shut(self, reply: Reply, limit: str = "") -> None:
+        """Hang up with this reply (421), between two commands or in the middle of a message; `limit` names what it is due to."""
         if self._is_over:
             return
+        if limit:
+            self.ask(Refused("", reply, limit))
         self.send(reply.closing())
 
     @property
@@ -180,7 +186,12 @@ class Machine:
         """proxy, content or command: which patience applies."""
         if self._awaits_proxy:
             return "proxy"
-        return "content" if self.transaction.content is not None else "command"
+        return "command" if self._reader == self._read_command else "content"
+
+    @property
+    def progress(self) -> int:
+        """Grows with each command line that was complete: octets alone, which may trickle, are no progress."""
+        return self.counts.commands
 
     # --- for the commands
 
@@ -198,14 +209,14 @@ class Machine:
     def send_raw(self, octets: bytes) -> None:
         self._outgoing.append(octets)
 
-    def refuse(self, command: str, reply: Reply) -> None:
+    def refuse(self, command: str, reply: Reply, limit: str = "") -> None:
         """Answer 4xx or 5xx on our own account; too many of them end the session."""
-        self.ask(Refused(command, reply))
+        self.ask(Refused(command, reply, limit))
+        self.send(reply)
         self.counts.errors += 1
         if self.counts.errors >= self.config.limits.errors and not reply.close:
-            self._outgoing.append(wire(reply))
-            reply = TOO_MANY_ERRORS
-        self.send(reply)
+            self.ask(Refused(command, TOO_MANY_ERRORS, "smtp.errors"))
+            self.send(TOO_MANY_ERRORS)
 
     def drop_transaction(self) -> None:
         """The transaction ends without a message."""
@@ -262,30 +273,12 @@ class Machine:
         if reply is not None:
             self.send(reply.closing())
         elif self._talked_early and self.config.refuse_early_talkers:
-            self.refuse("", EARLY_TALKER)
+            self.refuse("", EARLY_TALKER, "smtp.greeting_delay")
         else:
             self._outgoing.append(banner(self.config))
 
     def _read_command(self) -> bool:
-        """One command line, or none yet."""
-        data, at = self._input, self._at
-        end = data.find(b"\n", at)
-        octets = (len(data) if end < 0 else end + 1) - at
-        if octets > self.config.limits.garbage_octets:
-            bare = self.strict and b"\r" in data[at : at + self.config.limits.garbage_octets - 1]
-            self.refuse("", (BARE_NEWLINE if bare else LINE_TOO_LONG).closing())
-            return True
-        if end < 0:
-            return False
-        self._at = end + 1
-        line = data[at:end]
-        if self.strict and (not line.endswith(b"\r") or b"\r" in line[:-1]):
-            self.refuse("", BARE_NEWLINE)
-        elif octets > self.config.limits.line_octets:
-            self.refuse("", LINE_TOO_LONG)
-        else:
-            commands.run(self, line.rstrip(b"\r"))
-        return True
+        return commands.read_line(self, *self.next_octets())
 
     def _answered_data(self, reply: Reply | None) -> None:
         self.transaction = Transaction()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from smtp.machine import Machine
 
 
+SIZE_LIMIT = "smtp.size_limit"
+
+
 def read_proxy(machine: "Machine") -> bool:
     data, at = machine.next_octets()
     try:
@@ -49,9 +52,9 @@ def _read_data(machine: "Machine", dots: DotContent) -> bool:
     if dots.content.has_bare_newline:
         _refuse(machine, "DATA", BARE_NEWLINE)
     elif dots.is_exhausted:
-        _refuse(machine, "DATA", MESSAGE_TOO_BIG.closing())
+        _refuse(machine, "DATA", MESSAGE_TOO_BIG.closing(), SIZE_LIMIT)
     elif dots.is_finished and dots.content.is_over:
-        _refuse(machine, "DATA", MESSAGE_TOO_BIG)
+        _refuse(machine, "DATA", MESSAGE_TOO_BIG, SIZE_LIMIT)
     elif dots.is_finished:
         _deliver(machine, dots.take())
     return True
@@ -83,7 +86,7 @@ def _read_chunk(machine: "Machine", chunk: Chunk) -> bool:
 def _end_chunk(machine: "Machine", chunk: Chunk) -> None:
     content = machine.transaction.content
     if chunk.refusal is not None or content is None:
-        _refuse(machine, "BDAT", chunk.refusal or BAD_SEQUENCE)
+        _refuse(machine, "BDAT", chunk.refusal or BAD_SEQUENCE, chunk.limit)
     elif not chunk.is_last:
         machine.read_commands()
         machine.send(OK.because(f"{content.octets} octets received"))
@@ -100,8 +103,8 @@ def _deliver(machine: "Machine", raw: bytes) -> None:
     machine.ask(Data(machine.transaction.envelope(), raw if machine.strict else normalise(raw)))
 
 
-def _refuse(machine: "Machine", command: str, reply: Reply) -> None:
+def _refuse(machine: "Machine", command: str, reply: Reply, limit: str = "") -> None:
     machine.read_commands()
-    machine.refuse(command, reply)
+    machine.refuse(command, reply, limit)
     if not machine.is_over:
         machine.drop_transaction()

@@ -13,7 +13,25 @@ from mail.reply import (
 from smtp.arguments import XCLIENT_NAMES
 from smtp.config import SmtpConfig
 
+TOO_MANY_RECIPIENTS_HERE = Reply(code=421, detail="5.3", text="Too many recipients on this connection", close=True)
+TOO_MANY_REFUSED = Reply(code=421, detail="7.0", text="Too many refused recipients", close=True)
+TOO_MANY_COMMANDS = Reply(code=421, detail="7.0", text="Too many commands without a message", close=True)
 TOO_MANY_MESSAGES = Reply(code=421, detail="7.0", text="Too many messages on this connection", close=True)
+
+_SYNTAX = {
+    "BDAT": "BDAT octets [LAST]",
+    "DATA": "DATA",
+    "EHLO": "EHLO hostname",
+    "HELO": "HELO hostname",
+    "HELP": "HELP [command]",
+    "MAIL": "MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8]",
+    "NOOP": "NOOP [anything]",
+    "QUIT": "QUIT",
+    "RCPT": "RCPT TO:<address>",
+    "RSET": "RSET",
+    "STARTTLS": "STARTTLS",
+    "VRFY": "VRFY <address>",
+}
 
 # These live as long as the program, so their identity names them.
 _PREBUILT = {id(reply): bytes(reply) for reply in (OK, SENDER_OK, RECIPIENT_OK, START_DATA, BYE)}
@@ -26,6 +44,14 @@ def wire(reply: Reply) -> bytes:
 @lru_cache(maxsize=64)
 def banner(config: SmtpConfig) -> bytes:
     return bytes(Reply(code=220, text=f"{config.hostname} ESMTP {config.software}"))
+
+
+def help_on(topic: str, config: SmtpConfig) -> Reply:
+    """HELP's answer (RFC 5321 §4.1.1.8): the commands that there are here, or one's syntax."""
+    known = {verb: syntax for verb, syntax in _SYNTAX.items() if verb != "STARTTLS" or config.tls is not None}
+    syntax = known.get(topic.strip().upper())
+    text = f"Syntax: {syntax}" if syntax is not None else f"Supported commands: {' '.join(known)}"
+    return Reply(code=214, detail="0.0", text=text)
 
 
 @lru_cache(maxsize=64)

@@ -15,10 +15,12 @@ from aiosmtpd.smtp import Session as StockSession
 from mail.address import parse_mailbox, parse_path
 from mail.errors import Malformed
 from mail.reply import TRY_AGAIN, Reply
+from smtp.config import SmtpConfig
 from smtp.driver import Driver, Owner
 from smtp.events import Verb
+from smtp.replies import help_on
 
-_VERBS = ("EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN")
+_VERBS = ("EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN")
 _STATUS = re.compile(r"([245]\d\d) (.*)", re.DOTALL)
 _ENHANCED = {"2": "0.0", "4": "3.0", "5": "5.1"}
 
@@ -34,16 +36,18 @@ class Server(Driver, SMTP):
     _auth_required = False
     session = StockSession(None)  # type: ignore[arg-type]
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, config: SmtpConfig) -> None:
         # Not SMTP's: it costs 94 microseconds, and clears a dictionary that all connections share.
-        Driver.__init__(self, owner)
+        Driver.__init__(self, owner, config)
         self._status: str | bytes = ""
 
     def __del__(self) -> None:
         """Nothing: SMTP's looks after a future that we do not make."""
 
     async def verb(self, event: Verb) -> Reply:
-        """The inherited answer to a command that the machine does not know."""
+        """The inherited answer to a command that the machine does not know; HELP knows of our own commands too."""
+        if event.name == "HELP":
+            return help_on(event.argument, self._config)
         self._status = ""
         method = getattr(self, f"smtp_{event.name}")
         await method(event.argument or None)

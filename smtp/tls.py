@@ -7,6 +7,7 @@
 import datetime
 import os
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,32 @@ _VALID = datetime.timedelta(days=3650)  # nobody checks it, and nobody would ren
 _BACKDATED = datetime.timedelta(days=1)  # for clients whose clocks are behind
 
 
-def server_context(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
-    """A context for these PEM files; without `key` it stands in the certificate's file."""
+def server_context(certificate: Path, key: Path | None = None, more: Sequence[Path] = ()) -> ssl.SSLContext:
+    """A context for these PEM files; without `key` it stands in the certificate's file.
+
+    `more` are certificates for clients that ask for their names (SNI, RFC 6066 §3), each a PEM file with its key or a directory
+    with `fullchain.pem` and `privkey.pem`. Who asks for no name, or for one that none of them has, gets `certificate`.
+    """
+    context = _context(certificate, key)
+    by_name: dict[str, ssl.SSLContext] = {}
+    for path in more:
+        chain, its_key = (path / "fullchain.pem", path / "privkey.pem") if path.is_dir() else (path, None)
+        other = _context(chain, its_key)
+        for name in _names_of(chain):
+            by_name.setdefault(name, other)
+
+    def choose(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        asked = (name or "").lower()
+        connection.server_name = asked or None  # type: ignore[union-attr]  # kept where `established` finds it
+        found = by_name.get(asked) or by_name.get("*." + asked.partition(".")[2])
+        if found is not None:
+            connection.context = found
+
+    context.sni_callback = choose
+    return context
+
+
+def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -41,10 +66,24 @@ def expires_at(certificate: Path) -> datetime.datetime:
         raise Permanent(f"{certificate}: {getattr(error, 'strerror', None) or 'holds no certificate'}") from error
 
 
+def _names_of(chain: Path) -> list[str]:
+    """The DNS names that the first certificate of the file is for, in lower case."""
+    try:
+        certificate = x509.load_pem_x509_certificate(chain.read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise Permanent(f"{chain}: no names in the certificate, so nobody can ask for it") from error
+    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+
+
 def established(connection: ssl.SSLObject) -> Tls:
     """What a finished handshake agreed on."""
     cipher = connection.cipher()
-    return Tls(version=connection.version() or "", cipher=cipher[0] if cipher else "")
+    return Tls(
+        version=connection.version() or "",
+        cipher=cipher[0] if cipher else "",
+        sni=getattr(connection, "server_name", None),
+    )
 
 
 def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:

@@ -38,6 +38,7 @@ class Chunk:
     octets_left: int = 0
     is_last: bool = False
     refusal: Reply | None = None
+    limit: str = ""  # that was exceeded
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Counts:
     commands: int = 0
     idle_commands: int = 0
     errors: int = 0
+    recipients: int = 0
     refused_recipients: int = 0
     transactions: int = 0
 

@@ -348,7 +348,7 @@ async def test_content_that_the_server_refuses_is_in_the_history(reply: object, 
     session = await rig.session()
     await session.mail(None, None, smtputf8=False)
     await session.rcpt(parse_mailbox("support@example.com"))
-    await session.refused("DATA", reply)  # type: ignore[arg-type]
+    await session.refused("DATA", reply, "")  # type: ignore[arg-type]
     await session.reset()
     await session.close()
     (row,) = await rig.history()
@@ -369,7 +369,7 @@ async def test_a_session_of_nothing_but_errors_leaves_one_row() -> None:
     rig = Rig(book(TOUR))
     session = await rig.session()
     for _ in range(5):
-        await session.refused("FOO", SYNTAX_ERROR)
+        await session.refused("FOO", SYNTAX_ERROR, "")
     await session.close()
     assert [(row.outcome, row.reply) for row in await rig.history()] == [("refused", str(SYNTAX_ERROR))]
 

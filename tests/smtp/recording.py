@@ -58,8 +58,11 @@ class Recording:
     async def reset(self) -> None:
         self.log.append(("reset",))
 
-    async def refused(self, command: str, reply: Reply) -> None:
+    async def refused(self, command: str, reply: Reply, limit: str) -> None:
         self.log.append(("refused", command, str(reply)))
+
+    async def denied(self, client: Client, reply: Reply, limit: str) -> None:
+        self.log.append(("denied", client.ip, str(reply), limit))
 
     async def close(self) -> None:
         self.log.append(("close",))

@@ -275,7 +275,7 @@ def test_too_many_refused_recipients_end_the_session() -> None:
     talk = Talk(replace(CONFIG, limits=Limits(refused_recipients=5)))
     talk.say("EHLO c.test", "MAIL FROM:<>", *["RCPT TO:<nobody@y.test>"] * 9)
     assert len(talk.told(Rcpt)) == 5
-    assert talk.replies.endswith(b"421 4.7.0 Too many errors\r\n")
+    assert talk.replies.endswith(b"421 4.7.0 Too many refused recipients\r\n")
 
 
 def test_transactions_per_connection_are_bounded() -> None:

@@ -278,7 +278,7 @@ def test_connections_from_one_address_are_bounded(run: Callable[[Test], None]) -
             for reader, _ in kept:
                 assert (await reader.readline()).startswith(b"220")
             reader, writer = await asyncio.open_connection(host, port)
-            assert (await reader.read()) == b"421 4.3.2 Too many connections from your address\r\n"
+            assert (await reader.read()) == b"421 4.7.0 Too many connections from your address\r\n"
             writer.close()
             kept[0][1].close()
             await until(lambda: len(listener.connections) == 1)
