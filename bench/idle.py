@@ -58,7 +58,9 @@ async def measure(port: int, pid: int, options: argparse.Namespace) -> None:
         before = now
     answers = [await said(*connection, b"NOOP\r\n") for connection in held]
     served = sum(answer.startswith(b"250") for answer in answers)
-    print(f"{(resident(pid) - empty) / len(held):.0f} octets each over the empty server; {served} of {len(held)} served")
+    print(
+        f"{(resident(pid) - empty) / len(held):.0f} octets each over the empty server; {served} of {len(held)} served"
+    )
     for _, writer in held:
         writer.close()
 

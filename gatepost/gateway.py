@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from actions.runner import Runner, Tuning
 from actions.table import make_actions
 from gatepost import wire
 from gatepost.control import SOCKET, apply
+from gatepost.edge import RATES, gate_of
 from gatepost.http_content import ContentServer
 from gatepost.http_server import HttpServer
 from gatepost.http_topics import TopicApi
@@ -33,6 +34,8 @@ from inbound.backend import InboundBackend
 from inbound.counting import counting
 from inbound.event import Event
 from inbound.ports import Judge, Services
+from inbound.rate_table import create_rate_table
+from inbound.sampling import Sampler
 from mail.counters import Counters
 from mail.entropy import entropy
 from mail.ids import shard_of
@@ -113,14 +116,20 @@ async def opened(
         stack.push_async_callback(scanners.close)
         resolver = wire.resolver_of(settings, counters)
         judge = wire.judge_of(settings, resolver, scanners)
+        counts = create_rate_table(settings.data / RATES, workers=1).column(0)
         services = _services(settings, resolver, judge, library, spool, runner, on_event, counters)
+        gate = gate_of(settings, counts, wire.hostname_of(settings))
+        services = replace(services, gate=gate, sampler=Sampler(settings.smtp_limit_rows))
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
+        plain = len(settings.listen)
         listener = await listen(
-            sockets,
+            sockets[:plain],
             InboundBackend(services),
             wire.smtp_config_of(settings, wire.tls_of(settings)),
             is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
+            tls_where=sockets[plain:],
+            census=counts,
             counters=counters,
         )
         stack.push_async_callback(listener.drain)

@@ -59,6 +59,48 @@ class Settings:
     smtp_connections_per_ip: int = _setting(
         "smtp.connections_per_ip", "count", 50, "most connections from one address at a time"
     )
+    smtp_connections_per_network: int = _setting(
+        "smtp.connections_per_network", "count", 200, "most connections from one /24 (IPv4) or /64 (IPv6) at a time"
+    )
+    smtp_connections_waiting: int = _setting(
+        "smtp.connections_waiting",
+        "count",
+        200,
+        "connections that wait for room in bytes_in_flight, beyond which new ones are sent away",
+    )
+    smtp_messages_per_connection: int = _setting(
+        "smtp.messages_per_connection", "count", 10_000, "most MAIL commands of one connection (LIMITS MAILMAX)"
+    )
+    smtp_recipients_per_connection: int = _setting(
+        "smtp.recipients_per_connection",
+        "count",
+        20_000,
+        "accepted recipients after which a connection gets no more MAIL",
+    )
+    smtp_refused_recipients: int = _setting(
+        "smtp.refused_recipients", "count", 200, "refused recipients between two messages, then 421"
+    )
+    smtp_errors: int = _setting("smtp.errors", "count", 20, "errors of the client between two messages, then 421")
+    smtp_idle_commands: int = _setting(
+        "smtp.idle_commands", "count", 100, "commands other than MAIL, RCPT, DATA, BDAT between two messages, then 421"
+    )
+    smtp_line_limit: int = _setting("smtp.line_limit", "size", 2048, "longest command line, in octets")
+    smtp_greeting_delay: int = _setting(
+        "smtp.greeting_delay", "duration0", 0, "wait before the banner; who talks before it is refused. 0s: no wait"
+    )
+    smtp_helo: str = _setting(
+        "smtp.helo",
+        "word",
+        "any",
+        "whose EHLO is refused: nobody's, who says our own name, and with named also who says no full host name",
+        words=("any", "forged", "named"),
+    )
+    smtp_limit_rows: int = _setting(
+        "smtp.limit_rows",
+        "count",
+        60,
+        "rows a minute in the history for each limit; the next one counts what was left out",
+    )
     smtp_bytes_in_flight: int = _setting(
         "smtp.bytes_in_flight",
         "size",
@@ -83,7 +125,51 @@ class Settings:
         "tls.certificate", "path", None, "PEM chain; self-signed in `data` by default"
     )
     tls_key: Path | None = _setting("tls.key", "path", None, "PEM key of the certificate")
+    tls_certificates: tuple[Path, ...] = _setting(
+        "tls.certificates",
+        "paths",
+        (),
+        "more, for who asks for their names (SNI): PEM files with keys, or directories with fullchain.pem and privkey.pem",
+    )
+    tls_listen: tuple[str, ...] = _setting(
+        "tls.listen", "listen", (), "addresses to take mail on with TLS from the first octet, HOST:PORT"
+    )
     tls_enabled: bool = _setting("tls.enabled", "flag", True, "whether STARTTLS is offered")
+
+    # how often is too often, counted across workers: `600/1h`
+    rates_connections_per_ip: str = _setting(
+        "rates.connections_per_ip", "rate", "none", "connections from one address (IPv6: one /64)"
+    )
+    rates_messages_per_ip: str = _setting(
+        "rates.messages_per_ip", "rate", "none", "MAIL commands from one address (IPv6: one /64)"
+    )
+    rates_messages_per_sender_domain: str = _setting(
+        "rates.messages_per_sender_domain", "rate", "none", "MAIL commands from one domain, whoever says it"
+    )
+    rates_messages_per_recipient: str = _setting(
+        "rates.messages_per_recipient", "rate", "none", "messages for one recipient, its labels together"
+    )
+    rates_unknown_recipients_per_ip: str = _setting(
+        "rates.unknown_recipients_per_ip",
+        "rate",
+        "1000/1h",
+        "recipients that nobody knows, from one address; with more the door is shut",
+    )
+    greylist_wait: int = _setting(
+        "greylist.wait",
+        "duration0",
+        0,
+        "how long a sender who comes for the first time must wait before the next attempt; 0s: no greylisting",
+    )
+    greylist_retry_within: int = _setting(
+        "greylist.retry_within", "duration", 2 * DAY, "how long that next attempt is waited for"
+    )
+    greylist_keep: int = _setting(
+        "greylist.keep",
+        "duration",
+        35 * DAY,
+        "how long network, sender and recipient are known after their last message",
+    )
 
     # verdicts
     dns_servers: tuple[str, ...] = _setting(

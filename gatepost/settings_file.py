@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gatepost.edge import rate_in
 from gatepost.settings import Described, Settings, table
 from mail.address import parse_domain
 from mail.errors import Malformed
@@ -28,6 +29,7 @@ MAX_OCTETS = 1 << 20
 MOST_DEADLINE_SECONDS = 120  # semantics.md §5
 SEARCHED = (Path("gatepost.yaml"), Path("/etc/gatepost/gatepost.yaml"))
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LISTS = ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains")
 _URL = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})\Z")
 
@@ -122,15 +124,7 @@ class _Reader:
                 self._reading.report.add(_at_variable(variable, f"unknown setting {shown(name)}{nearest(name, known)}"))
             return
         node = parse_yaml(text, report) or Scalar(text, text, True, 1, 1)
-        if isinstance(node, Scalar) and row.kind in (
-            "listen",
-            "texts",
-            "cidrs",
-            "paths",
-            "endpoints",
-            "dns_lists",
-            "domains",
-        ):
+        if isinstance(node, Scalar) and row.kind in _LISTS:
             node = Sequence(
                 [Scalar(part.strip(), part.strip(), True, 1, 1) for part in text.split(",") if part.strip()], 1, 1
             )
@@ -163,6 +157,8 @@ class _Reader:
                     if isinstance(node, Scalar) and node.text in ("0", "0s")
                     else reading.duration(node, what, most_days=3650)
                 )
+            case "rate":
+                return rate_in(reading, node, what)
             case "deadline":
                 return self._deadline(node, what)
             case "number":

@@ -15,6 +15,7 @@ from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
 from gatepost.aws_topics import AwsQueues, AwsTopics
+from gatepost.edge import limits_of
 from gatepost.functions import Functions, functions_of
 from gatepost.http_client import AiohttpClient
 from gatepost.onward import onward_of
@@ -34,7 +35,7 @@ from mail.trace_fields import prepended_fields
 from rules.compiled import Needs
 from rules.step import Step
 from smtp.client import RelayClient, RelaySettings
-from smtp.config import BareNewline, Limits, SmtpConfig, Timeouts
+from smtp.config import BareNewline, SmtpConfig, Timeouts
 from smtp.tls import self_signed, server_context
 from verdicts.alignment import registrable_domain
 from verdicts.auth_results import authentication_results
@@ -93,21 +94,15 @@ def prepend_of(settings: Settings) -> Prepend:
 
 
 def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig:
-    limits = Limits(
-        message_octets=settings.smtp_size_limit,
-        recipients=settings.smtp_recipients,
-        connections=settings.smtp_connections,
-        connections_per_ip=settings.smtp_connections_per_ip,
-        in_flight_octets=settings.smtp_bytes_in_flight,
-    )
     return SmtpConfig(
         hostname=hostname_of(settings),
-        limits=limits,
+        limits=limits_of(settings),
         timeouts=Timeouts(command=settings.smtp_command_timeout, content=settings.smtp_data_timeout),
         bare_newline=BareNewline(settings.smtp_bare_newline),
         proxy_from=networks(settings.proxy_from),
         xclient_from=networks(settings.xclient_from),
         tls=tls,
+        refuse_early_talkers=settings.smtp_greeting_delay > 0,
     )
 
 
@@ -123,7 +118,8 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     certificate = certificate_of(settings)
     if certificate is None:
         return None
-    return server_context(certificate, settings.tls_key if settings.tls_certificate is not None else None)
+    key = settings.tls_key if settings.tls_certificate is not None else None
+    return server_context(certificate, key, settings.tls_certificates)
 
 
 def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judge:
@@ -184,7 +180,8 @@ def networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def addresses_of(settings: Settings) -> list[tuple[str, int]]:
-    return [address for address in map(parse_address, settings.listen) if address is not None]
+    """Where mail is taken: the addresses of `listen`, then those of `tls.listen`."""
+    return [address for address in map(parse_address, (*settings.listen, *settings.tls_listen)) if address is not None]
 
 
 def is_loopback(addresses: list[tuple[str, int]]) -> bool:

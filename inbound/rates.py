@@ -4,14 +4,17 @@
 *Trust.* What is counted is a stranger's word except for the address; a count never grows the memory (`inbound.rate_table`).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from mail.address import Mailbox
+from mail.errors import Malformed
 from mail.reply import Reply
 from smtp.door import Denial, network_of
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+_RATE = re.compile(r"([1-9][0-9]{0,8}) ?/ ?([1-9][0-9]{0,3})?([smhd])\Z")
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,15 @@ class Rate:
     count: int
     seconds: int
 
-    def __str__(self) -> str:
-        unit, name = next(each for each in _UNITS if self.seconds % each[0] == 0)
-        return f"{self.count}/{self.seconds // unit}{name}"
+
+def parse_rate(text: str) -> Rate | None:
+    """`600/1h`, `600/h`, `5/10s`; None for "none". Raises `Malformed`."""
+    if text == "none":
+        return None
+    match = _RATE.match(text)
+    if not match:
+        raise Malformed("expected a count and a time, as in 600/1h, or none")
+    return Rate(int(match[1]), int(match[2] or 1) * _UNITS[match[3]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 from console import ROOT
 
 from gatepost.cli import COMMANDS, main
+from inbound.rate_table import create_rate_table
 from rules.load import load_text
 from rules.schema_actions import ACTIONS, AVAILABLE
 
@@ -35,11 +35,11 @@ def test_a_subscriber_is_an_endpoint_or_a_queue(subscriber: str) -> None:
     assert load_text(text.encode(), "rules.yaml", ROOT).errors
 
 
-def test_help_lists_neither_starttls_nor_bdat() -> None:
-    said("HELP does not list STARTTLS and BDAT.")
-    dialogue = (ROOT / "tests" / "dialogues" / "a20-banner-and-help.txt").read_text()  # tests/smtp plays it
-    (answer,) = re.findall(r"^<- 250 2.0.0 Supported commands: (.*)$", dialogue, re.MULTILINE)
-    assert not {"STARTTLS", "BDAT"} & set(answer.split())
+def test_rates_count_in_fixed_windows_and_a_restart_forgets_them(tmp_path: Path) -> None:
+    said("Rates count in fixed windows", "A restart forgets them.")
+    column = create_rate_table(tmp_path / "limits.cells", workers=1).column(0)
+    assert [column.add("ip", 59.9, 60), column.add("ip", 60.0, 60)] == [1, 1]
+    assert create_rate_table(tmp_path / "limits.cells", workers=1).column(0).count("ip", 59.9, 60) == 0
 
 
 def test_wait_wants_whole_ids(tmp_path: Path) -> None:
