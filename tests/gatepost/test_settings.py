@@ -24,6 +24,10 @@ def test_without_a_file_every_default_holds():
 
 def test_every_error_of_a_file_is_told_at_once(tmp_path):
     sections = sorted({"version", *(row.name.partition(".")[0] for row in table())})
+    smtp, tls = (
+        sorted(row.name.removeprefix(start) for row in table() if row.name.startswith(start))
+        for start in ("smtp.", "tls.")
+    )
     assert findings(
         tmp_path,
         "version: 2\nlisen: [a]\nsmtp: {size_limit: 5XB, recipient: 3, bare_newline: rejct}\nhostname: ${FOO}\nlisten: abc\n"
@@ -33,15 +37,23 @@ def test_every_error_of_a_file_is_told_at_once(tmp_path):
         f'gatepost.yaml:2:1: error: unknown key "lisen" in the settings; expected {", ".join(sections[:-1])} or {sections[-1]}; '
         'did you mean "listen"?',
         'gatepost.yaml:3:20: error: smtp.size_limit is the text "5XB"; expected a size such as 500KB, 5MB (10^6) or 5MiB (2^20)',
-        'gatepost.yaml:3:25: error: unknown key "recipient" in smtp; expected bare_newline, bytes_in_flight, command_timeout, '
-        'connections, connections_per_ip, data_timeout, received_limit, recipients or size_limit; did you mean "recipients"?',
+        f'gatepost.yaml:3:25: error: unknown key "recipient" in smtp; expected {", ".join(smtp[:-1])} or {smtp[-1]}; '
+        'did you mean "recipients"?',
         'gatepost.yaml:3:53: error: smtp.bare_newline is the text "rejct"; expected reject or normalise; did you mean "reject"?',
         "gatepost.yaml:4:11: error: ${FOO} is not set in the environment",
         'gatepost.yaml:5:9: error: listen is "abc"; expected HOST:PORT, as in 127.0.0.1:2525 or [::]:25',
-        'gatepost.yaml:6:6: error: tls is the text "yes"; expected a mapping with certificate, enabled or key',
+        f'gatepost.yaml:6:6: error: tls is the text "yes"; expected a mapping with {", ".join(tls[:-1])} or {tls[-1]}',
         'gatepost.yaml:7:14: error: proxy_from "10.0.0.0/99" is not a network (an IPv4 prefix is 0 to 32, not 99); '
         "expected a form such as 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32",
         'gatepost.yaml:8:19: error: retention.full is the text "soon"; expected a number with s, m, h or d, as in 4h',
+    ]
+
+
+def test_a_rate_is_read_as_it_is_written(tmp_path):
+    settings = load(tmp_path, "rates: {messages_per_ip: 600/1h}\n").settings
+    assert settings.rates_messages_per_ip == "600/1h"
+    assert findings(tmp_path, "rates: {messages_per_ip: often}\n") == [
+        'gatepost.yaml:1:26: error: rates.messages_per_ip is "often"; expected a count and a time, as in 600/1h, or none'
     ]
 
 
