@@ -42,6 +42,7 @@ FAMILIES = (
     _counter("recipients_total", "Recipients of those messages"),
     _counter("refusals_total", "Transactions and connections that were refused or deferred", "phase", "reply"),
     _counter("connections_total", "Connections taken from the listening sockets"),
+    _counter("limited_total", "What a limit refused or made wait, by its setting", "limit"),
     _gauge("connections", "Connections that are open"),
     _gauge("content_bytes_in_flight", "Octets of message content that are being received"),
     _histogram("accept_seconds", "From the end of DATA to the reply: names, verdicts, rules and commit"),
