@@ -116,24 +116,31 @@ async def opened(
         stack.push_async_callback(scanners.close)
         resolver = wire.resolver_of(settings, counters)
         judge = wire.judge_of(settings, resolver, scanners)
-        counts = create_rate_table(settings.data / RATES, workers=1).column(0)
         services = _services(settings, resolver, judge, library, spool, runner, on_event, counters)
-        gate = gate_of(settings, counts, wire.hostname_of(settings))
-        services = replace(services, gate=gate, sampler=Sampler(settings.smtp_limit_rows))
         control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
         stack.callback(control.close)
-        plain = len(settings.listen)
-        listener = await listen(
-            sockets[:plain],
-            InboundBackend(services),
-            wire.smtp_config_of(settings, wire.tls_of(settings)),
-            is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
-            tls_where=sockets[plain:],
-            census=counts,
-            counters=counters,
-        )
+        listener = await _listening(settings, sockets, services, spool)
         stack.push_async_callback(listener.drain)
         yield Gateway(listener=listener, runner=running, broken=broken, http_addresses=http_addresses)
+
+
+async def _listening(
+    settings: Settings, sockets: Sequence[socket.socket], services: Services, spool: Spool
+) -> Listener:
+    """Mail is taken on these sockets, which stand in the order of `wire.addresses_of`, within the limits of the settings."""
+    counts = create_rate_table(settings.data / RATES, workers=1).column(0)
+    gate = gate_of(settings, counts, wire.hostname_of(settings))
+    services = replace(services, gate=gate, sampler=Sampler(settings.smtp_limit_rows))
+    plain = len(settings.listen)
+    return await listen(
+        sockets[:plain],
+        InboundBackend(services),
+        wire.smtp_config_of(settings, wire.tls_of(settings)),
+        tls_where=sockets[plain:],
+        is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
+        census=counts,
+        counters=services.counters,
+    )
 
 
 def shown_address(bound: socket.socket) -> str:
