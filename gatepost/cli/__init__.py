@@ -27,6 +27,7 @@ COMMANDS = {
     "backup": "Copy the whole state, consistent while the server runs, with a digest of every file.",
     "restore": "Put a backup into an empty state directory, or check that one is whole.",
     "erase": "Erase personal data: messages by id, or everything that names an address.",
+    "doctor": "Say what is wrong with this machine as a mail server, and how to mend it.",
     "train": "Teach the built-in spam engine from directories of labelled mail.",
     "score": "Say how often a spam engine agrees with labelled mail: precision, recall and a curve.",
 }

@@ -51,4 +51,4 @@ def test_wait_wants_whole_ids(tmp_path: Path) -> None:
 
 def test_there_is_no_command_that_sends_or_tests() -> None:
     said("No mail is sent but bounce messages")
-    assert not {"send", "test", "backtest", "doctor"} & set(COMMANDS)
+    assert not {"send", "test", "backtest"} & set(COMMANDS)
