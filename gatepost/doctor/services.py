@@ -10,6 +10,7 @@ from gatepost.doctor.findings import Finding, World, fail, ok, warn
 from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
 from mail.client import Client
+from mail.crlf import wire_bytes
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
 from verdicts.dns_lists import DnsList, parse_dns_lists
@@ -40,7 +41,7 @@ _LISTED, _NOT_LISTED = "127.0.0.2", "127.0.0.1"
 _LISTED_NAME, _NOT_LISTED_NAME = "TEST", "INVALID"
 _REFUSED = "127.255.255."
 _SCAN_SECONDS = 20.0
-_MAIL = b"From: doctor@example.com\r\nTo: doctor@example.com\r\nSubject: gatepost doctor\r\n\r\nIs anybody there?\r\n"
+_MAIL, _ = wire_bytes(b"From: doctor@example.com\nTo: doctor@example.com\nSubject: gatepost doctor\n\nIs anybody there?\n")
 
 
 async def check_services(world: World) -> list[Finding]:
