@@ -41,7 +41,9 @@ _LISTED, _NOT_LISTED = "127.0.0.2", "127.0.0.1"
 _LISTED_NAME, _NOT_LISTED_NAME = "TEST", "INVALID"
 _REFUSED = "127.255.255."
 _SCAN_SECONDS = 20.0
-_MAIL, _ = wire_bytes(b"From: doctor@example.com\nTo: doctor@example.com\nSubject: gatepost doctor\n\nIs anybody there?\n")
+_MAIL, _ = wire_bytes(
+    b"From: doctor@example.com\nTo: doctor@example.com\nSubject: gatepost doctor\n\nIs anybody there?\n"
+)
 
 
 async def check_services(world: World) -> list[Finding]:
