@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("verdicts", "sign", "smtp_edge", "spool", "encryption", "runner", "gateway")
+NAMES = ("verdicts", "sign", "stall", "smtp_edge", "spool", "encryption", "runner", "gateway")
 
 for name in NAMES:
     print(f"== {name}", flush=True)

@@ -53,7 +53,7 @@ def answering(reply: Any) -> Callable[..., Awaitable[Any]]:
 class NullSession:
     """Takes everything and keeps nothing."""
 
-    greet = hello = reset = refused = close = answering(None)
+    greet = hello = arrived = reset = refused = close = answering(None)
     mail, rcpt, data = answering(SENDER_OK), answering(RECIPIENT_OK), answering(OK)
 
 

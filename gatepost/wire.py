@@ -39,6 +39,7 @@ from smtp.config import BareNewline, SmtpConfig, Timeouts
 from smtp.tls import self_signed, server_context
 from verdicts.alignment import registrable_domain
 from verdicts.auth_results import authentication_results
+from verdicts.canonical import BodyHashes
 from verdicts.dns_lists import parse_dns_lists
 from verdicts.dns_resolver import LiveResolver
 from verdicts.judge import Judgement, judge
@@ -134,6 +135,7 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
         received_at: datetime,
         needs: Needs,
         dnsbl: tuple[str, ...],
+        bodies: BodyHashes | None = None,
     ) -> Judgement:
         return await judge(
             message,
@@ -148,6 +150,7 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
             virus=scanners.virus,
             wants_spam=needs.spam,
             wants_virus=needs.virus,
+            bodies=bodies,
         )
 
     return judged

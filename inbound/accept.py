@@ -5,10 +5,12 @@
 *Failure.* A store that is full answers 452, a broken one 451; anything unforeseen is raised, and the server answers 451.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from inbound.admission import complete
 from inbound.event import Event
@@ -22,7 +24,7 @@ from mail.headers import HeaderView
 from mail.ids import message_id
 from mail.message import Message, Span
 from mail.mime import attachments, longest_line
-from mail.receipt import Receipt, encode_receipt
+from mail.receipt import Attachment, Receipt, encode_receipt
 from mail.reply import (
     ACCEPTED,
     INSUFFICIENT_STORAGE,
@@ -33,12 +35,15 @@ from mail.reply import (
     Reply,
 )
 from mail.values import Value, changed
-from rules.compiled import CompiledBook
+from rules.compiled import CompiledBook, Needs
 from rules.disposition import disposition
 from rules.step import Disposition
 from spool.history import UNSCANNED
 from spool.ports import Accepted, Full, HistoryRow, JobKind, MessageState, NewJob
+from verdicts.arriving import ArrivingMessage
+from verdicts.canonical import INLINE_OCTETS
 
+T = TypeVar("T")
 log = logging.getLogger("gatepost.inbound")
 _ENTROPY_OCTETS = 17
 _SHOWN = 998
@@ -54,6 +59,7 @@ class Delivery(Value, frozen=True, kw_only=True):
     dnsbl: tuple[str, ...]
     envelope: Envelope
     raw: bytes
+    arriving: ArrivingMessage | None = None
 
 
 class Incoming(Value, frozen=True, kw_only=True):
@@ -65,6 +71,7 @@ class Incoming(Value, frozen=True, kw_only=True):
     envelope: Envelope
     message: Message
     dnsbl: tuple[str, ...] = ()
+    arriving: ArrivingMessage | None = None
 
 
 class Examined(Value, frozen=True, kw_only=True):
@@ -97,6 +104,7 @@ async def take(delivery: Delivery, services: Services) -> Reply:
             envelope=envelope,
             message=message,
             dnsbl=delivery.dnsbl,
+            arriving=delivery.arriving,
         ),
         delivery.book,
         services.judge,
@@ -118,6 +126,7 @@ async def examine(
     """Judge one message and write its receipt: the same for live mail and for a replayed file."""
     message = incoming.message
     needs = book.needs(incoming.envelope.mailboxes)
+    digest, bodies = ("", None) if incoming.arriving is None else incoming.arriving.finish(message)
     judgement = await judge(
         message,
         incoming.envelope,
@@ -125,21 +134,23 @@ async def examine(
         received_at=incoming.received_at,
         needs=needs,
         dnsbl=incoming.dnsbl,
+        bodies=bodies,
     )
+    facts = await _beside(message, _facts, message.raw, needs)
     receipt = Receipt(
         message_id=incoming.message_id,
         received_at=incoming.received_at,
         client=incoming.client,
         envelope=incoming.envelope,
         size=len(message.raw),
-        digest=hashlib.sha256(message.raw).hexdigest(),
+        digest=digest or await _beside(message, _digest, message.raw),
         verdicts=judgement.verdicts,
         rule_set=book.digest,
         evidence=judgement.evidence,
         header=message.raw[: message.header.body_start],
         cut=forged_spans(message.header),
-        attachments=attachments(message.raw) if needs.attachments else None,
-        longest_line=longest_line(message.raw) if needs.longest_line else None,
+        attachments=facts[0],
+        longest_line=facts[1],
         dnsbl=incoming.dnsbl,
     )
     refusal = SCANNER_UNAVAILABLE if judgement.deferred else UNSCANNED_REJECTED if judgement.rejected else None
@@ -147,6 +158,21 @@ async def examine(
         judgement.deferred or judgement.rejected or (f"{UNSCANNED}{judgement.unscanned}" if judgement.unscanned else "")
     )
     return Examined(receipt=receipt, refusal=refusal, detail=detail, crashes=judgement.crashes)
+
+
+async def _beside(message: Message, work: Callable[..., T], *arguments: object) -> T:
+    """Do this in a thread where the message is large: nothing that reads all of it may hold up the other sessions."""
+    if len(message.raw) > INLINE_OCTETS:
+        return await asyncio.to_thread(work, *arguments)
+    return work(*arguments)
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _facts(raw: bytes, needs: Needs) -> tuple[tuple[Attachment, ...] | None, int | None]:
+    return attachments(raw) if needs.attachments else None, longest_line(raw) if needs.longest_line else None
 
 
 async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, services: Services) -> Reply:

@@ -17,11 +17,15 @@ from mail.message import Message, Span
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook, Needs
 from spool.ports import Accepted, Job, Spool
+from verdicts.canonical import BodyHashes
 from verdicts.judge import Judgement
 
 
 class Judge(Protocol):
-    """`verdicts.judge` with its resolver, policy and scanners bound. `dnsbl` are the lists that list the client."""
+    """`verdicts.judge` with its resolver, policy and scanners bound.
+
+    `dnsbl` are the lists that list the client; `bodies` are body hashes that are made already.
+    """
 
     async def __call__(
         self,
@@ -32,6 +36,7 @@ class Judge(Protocol):
         received_at: datetime,
         needs: Needs,
         dnsbl: tuple[str, ...],
+        bodies: BodyHashes | None = None,
     ) -> Judgement: ...
 
 

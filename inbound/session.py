@@ -13,6 +13,7 @@ from mail.envelope import Envelope
 from mail.reply import NEED_MAIL, NO_SUCH_MAILBOX, SENDER_OK, TRY_AGAIN, Reply
 from mail.values import changed
 from smtp.door import Denial
+from verdicts.arriving import ArrivingMessage
 
 
 class InboundSession:
@@ -100,6 +101,12 @@ class InboundSession:
             return gate.at_unknown_recipient(trail.book, sender.client, admission.mailbox, self._now())
         return None
 
+    async def arrived(self, octets: bytes) -> None:
+        if self._trail is not None:
+            if self._trail.arriving is None:
+                self._trail.arriving = ArrivingMessage()
+            self._trail.arriving.add(octets)
+
     async def data(self, envelope: Envelope, raw: bytes) -> Reply:
         trail, self._trail = self._trail, None
         if trail is None:
@@ -108,7 +115,14 @@ class InboundSession:
         client, dnsbl = await self._known_client(trail)
         self._rows += 1
         delivery = Delivery(
-            session=self._id, number=self._rows, book=trail.book, client=client, dnsbl=dnsbl, envelope=envelope, raw=raw
+            session=self._id,
+            number=self._rows,
+            book=trail.book,
+            client=client,
+            dnsbl=dnsbl,
+            envelope=envelope,
+            raw=raw,
+            arriving=trail.arriving,
         )
         try:
             reply = await take(delivery, self._services)

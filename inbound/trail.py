@@ -10,6 +10,7 @@ from mail.client import Client
 from mail.reply import Reply
 from rules.compiled import CompiledBook
 from spool.ports import HistoryRow
+from verdicts.arriving import ArrivingMessage
 
 SHOWN_RECIPIENTS = 1000
 
@@ -42,6 +43,7 @@ class Trail:
     refused: dict[Mailbox, None] = field(default_factory=dict)
     refusal: Refusal | None = None  # of recipients
     ending: Refusal | None = None  # of the content
+    arriving: ArrivingMessage | None = None  # a large one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

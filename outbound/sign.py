@@ -143,7 +143,7 @@ def check_signable(message: Message) -> None:
 
 def relaxed_body_hash(message: Message) -> str:
     """What bh= says of the body in relaxed form."""
-    bodies = BodyHashes(message.raw, message.header.body_start)
+    bodies = BodyHashes.of(message)
     bodies.compute([_BODY])
     return base64.b64encode(bodies[_BODY].digest).decode()
 

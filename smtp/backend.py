@@ -29,6 +29,12 @@ class Session(Protocol):
     async def rcpt(self, mailbox: Mailbox) -> Reply:
         """`Postmaster` without domain arrives with domain "" and is completed by the backend."""
 
+    async def arrived(self, octets: bytes) -> None:
+        """The next octets of a large message that is still coming, from its first on, as `data` will give them.
+
+        The last of them come with `data` alone. Small messages, and those whose newlines are put right, are not told of.
+        """
+
     async def data(self, envelope: Envelope, raw: bytes) -> Reply:
         """The message in full, CRLF, dots removed. The returned reply is sent even if the client is gone; it is never cancelled."""
 

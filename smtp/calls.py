@@ -5,13 +5,14 @@ from typing import Any
 
 from mail.reply import Reply
 from smtp.backend import Session
-from smtp.events import Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset
+from smtp.events import Arrived, Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset
 
 Answer = Coroutine[Any, Any, Reply | None]
 
 _CALLS: dict[type, Callable[[Session, Any], Answer]] = {
     Rcpt: lambda session, event: session.rcpt(event.mailbox),
     Mail: lambda session, event: session.mail(event.reverse_path, event.declared_size, smtputf8=event.smtputf8),
+    Arrived: lambda session, event: session.arrived(event.octets),
     Data: lambda session, event: session.data(event.envelope, event.raw),
     Hello: lambda session, event: session.hello(event.client),
     Greet: lambda session, event: session.greet(event.client),

@@ -5,21 +5,32 @@
 *Failure.* None raised; `Content` says what is wrong, and the machine answers.
 """
 
+from collections.abc import Iterator
+from io import BytesIO
+
 END = b"\r\n.\r\n"
+LARGE_OCTETS = 256 * 1024
+TELL_OCTETS = 64 * 1024  # what a session makes of one piece should hold up nobody
 _DOT_LINE = len(b".\r\n")
-_COALESCE_BELOW = 4096
-_COALESCE_TO = 64 * 1024
+_END_KEPT = len(b"\r\n")  # what is left of the end of data when its dot is removed as every other
 
 
 class Content:
-    """Kept up to `limit`, counted beyond it, and watched for a CR or LF that stands alone, across the borders of the pieces."""
+    """Kept up to `limit`, counted beyond it, and watched for a CR or LF that stands alone, across the borders of the pieces.
 
-    __slots__ = ("_after_cr", "_limit", "_parts", "_strict", "has_bare_newline", "octets")
+    Most messages come in one piece, which is kept as it is. More pieces are gathered in one buffer, which is handed over in the
+    end without a copy: to join 40 MB would hold up every other connection.
+    """
+
+    __slots__ = ("_after_cr", "_buffer", "_first", "_limit", "_size", "_strict", "_told", "has_bare_newline", "octets")
 
     def __init__(self, limit: int, *, strict: bool) -> None:
         self._limit = limit
         self._strict = strict
-        self._parts: list[bytes | bytearray] = []
+        self._first = b""
+        self._buffer: BytesIO | None = None
+        self._size = 0  # of what is kept
+        self._told = 0
         self._after_cr = False
         self.octets = 0
         self.has_bare_newline = False
@@ -38,16 +49,24 @@ class Content:
         """The octets that lie in memory."""
         return 0 if self.is_over else self.octets
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes, kept: bytes) -> None:
+        """The next octets, and what is to be kept of them: all, or all but dots."""
         self.octets += len(piece)
         if self._strict and piece:
             self._watch(piece)
         if self.octets > self._limit:
-            self._parts.clear()
-        elif len(piece) >= _COALESCE_BELOW or not self._parts:
-            self._parts.append(piece)
+            self._first, self._buffer = b"", None
+            return
+        self._size += len(kept)
+        if self._buffer is not None:
+            self._buffer.write(kept)
+        elif not self._first:
+            self._first = kept
         else:
-            self._coalesce(piece)
+            self._buffer = BytesIO()
+            self._buffer.write(self._first)
+            self._buffer.write(kept)
+            self._first = b""
 
     def _watch(self, piece: bytes) -> None:
         pairs = piece.count(b"\r\n")
@@ -62,24 +81,27 @@ class Content:
         if feeds != pairs or returns - self._after_cr != pairs:
             self.has_bare_newline = True
 
-    def _coalesce(self, piece: bytes) -> None:
-        # A client that sends two octets a packet must not make us hold an object for each.
-        last = self._parts[-1]
-        if isinstance(last, bytearray) and len(last) < _COALESCE_TO:
-            last += piece
-        else:
-            self._parts.append(bytearray(piece))
+    def arrived(self) -> Iterator[bytes]:
+        """What has come since the last call, in pieces of `TELL_OCTETS`, once the message is a large one; the rest waits.
+
+        Of octets that are watched only, and never the last two: they may belong to the end of data.
+        """
+        if self._size < LARGE_OCTETS or self._buffer is None or not self._strict:
+            return
+        while self._size - _END_KEPT - self._told >= TELL_OCTETS:
+            self._buffer.seek(self._told)
+            yield self._buffer.read(TELL_OCTETS)
+            self._told += TELL_OCTETS
+        self._buffer.seek(self._size)
 
     def take(self, *, without_last: int = 0) -> bytes:
-        """All that was kept, once; `without_last` octets fewer at its end. Copies once, or not at all if it came in one piece."""
-        parts, self._parts = self._parts, []
-        while without_last and parts:
-            last = parts.pop()
-            kept = len(last) - without_last
-            if kept > 0:
-                parts.append(last[:kept])
-            without_last = max(0, -kept)
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        """All that was kept, once; `without_last` octets fewer at its end."""
+        first, buffer = self._first, self._buffer
+        self._first, self._buffer = b"", None
+        if buffer is None:
+            return first[: len(first) - without_last]
+        buffer.truncate(self._size - without_last)
+        return buffer.getvalue()
 
 
 class DotContent:
@@ -113,13 +135,19 @@ class DotContent:
                 self.is_finished = True
         piece = data[at:stop]
         self._tail = piece[-4:] if len(piece) >= 4 else (tail + piece)[-4:]
-        self.content.add(piece)
+        self.content.add(piece, _without_dots(piece, tail))
         self.is_exhausted = not self.is_finished and self.content.octets >= self._bound
         return stop
 
     def take(self) -> bytes:
-        """The message, its dots removed (RFC 5321 §4.5.2)."""
-        raw = self.content.take(without_last=_DOT_LINE)
-        if raw.startswith(b"."):
-            raw = raw[1:]
-        return raw.replace(b"\r\n.", b"\r\n")
+        """The message, its dots removed."""
+        return self.content.take(without_last=_END_KEPT)
+
+
+def _without_dots(piece: bytes, tail: bytes) -> bytes:
+    """A piece without the dot that begins a line (RFC 5321 §4.5.2); `tail` is what came before it."""
+    if piece.startswith(b".") and tail.endswith(b"\r\n"):
+        piece = piece[1:]
+    elif piece.startswith(b"\n.") and tail.endswith(b"\r"):
+        piece = b"\n" + piece[2:]
+    return piece.replace(b"\r\n.", b"\r\n")

@@ -19,7 +19,7 @@ from smtp.budget import Budget
 from smtp.calls import call, resumed
 from smtp.config import SmtpConfig
 from smtp.door import Denial
-from smtp.events import Breathe, Close, Data, Event, Greet, StartTls, Verb
+from smtp.events import Arrived, Breathe, Close, Data, Event, Greet, StartTls, Verb
 from smtp.machine import Machine
 from smtp.patience import Patience
 from smtp.tls import established
@@ -63,7 +63,9 @@ class Driver(asyncio.Protocol):
         self.is_one_too_many = False
         self._is_busy = False  # a session method, or TLS, is being waited for
         self._is_blocked = False  # the client does not read its replies
-        self._is_paused = False
+        self._is_paused = self._is_working = (
+            False  # working: on content, and others have their turn before more is read
+        )
         self._is_closing = False
         self._is_too_heavy = False
         self._deciphered: list[bytes] | None = None  # what came with the end of a TLS handshake, while one is under way
@@ -183,7 +185,11 @@ class Driver(asyncio.Protocol):
             self._machine.deny(refusal.reply, refusal.limit)
             return True
         coroutine = self.verb(event) if type(event) is Verb else call(self._session, event)
-        if type(event) is Data:
+        if type(event) is Arrived:
+            # uvloop reads 32 times at a stretch: with the work of the session on each, all others would wait for all of it.
+            self._is_working = True
+            self._pause()
+        if type(event) in (Data, Arrived):
             self._owner.keep(self._finish(coroutine))
             return False
         try:
@@ -205,6 +211,7 @@ class Driver(asyncio.Protocol):
         self._go_on(reply)
 
     def _go_on(self, reply: Reply | None) -> None:
+        self._is_working = False
         self._machine.answer(reply)
         self._patience.heard(self._owner.loop.time())
         self.turn()
@@ -215,8 +222,7 @@ class Driver(asyncio.Protocol):
         return TRY_AGAIN
 
     @abstractmethod
-    async def verb(self, event: Verb) -> Reply:
-        """The answer to a command that changes nothing."""
+    async def verb(self, event: Verb) -> Reply: ...  # the answer to a command that changes nothing
 
     async def _secure(self) -> None:
         config, plain = self._config, self.transport
@@ -230,7 +236,7 @@ class Driver(asyncio.Protocol):
                 server_side=True,
                 ssl_handshake_timeout=config.timeouts.tls,
             )
-        except Exception as error:  # the client may be gone, lie or be slow; whatever it was, TLS does not stand
+        except Exception as error:  # the client may be gone, lie or be slow
             log.info("connection %d: TLS failed: %s", self.number, type(error).__name__)
             if plain is not None:
                 plain.abort()
@@ -239,9 +245,7 @@ class Driver(asyncio.Protocol):
         self._machine.answer(None)
         if transport is None:
             self._is_busy = False
-            self.connection_lost(
-                None
-            )  # uvloop does not always say so after a failed handshake; to hear it twice is harmless
+            self.connection_lost(None)  # uvloop does not always say so after a failed handshake; twice is harmless
             return
         self.transport = transport
         self._machine.secured(established(transport.get_extra_info("ssl_object")))
@@ -272,7 +276,7 @@ class Driver(asyncio.Protocol):
         held = self._machine.held
         if held != self.weight:
             self._is_too_heavy = self._owner.budget.weigh(self, held)
-        if self._is_too_heavy or self._machine.backlog > self._config.limits.backlog_octets:
+        if self._is_too_heavy or self._is_working or self._machine.backlog > self._config.limits.backlog_octets:
             self._pause()
         elif self._is_paused:
             self._resume()

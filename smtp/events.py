@@ -35,6 +35,13 @@ class Rcpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """The next octets of a large message that is still coming; the last ones come with `Data`, which holds all."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Data:
     envelope: Envelope
     raw: bytes
@@ -88,4 +95,4 @@ class Close:
     linger: bool
 
 
-Event = Greet | Hello | Mail | Rcpt | Data | Verb | Reset | Refused | Denied | StartTls | Breathe | Close
+Event = Greet | Hello | Mail | Rcpt | Arrived | Data | Verb | Reset | Refused | Denied | StartTls | Breathe | Close

@@ -9,8 +9,8 @@ from mail.crlf import normalise
 from mail.errors import Malformed
 from mail.reply import BAD_SEQUENCE, BARE_NEWLINE, MESSAGE_TOO_BIG, OK, Reply
 from mail.values import changed
-from smtp.content import DotContent
-from smtp.events import Data
+from smtp.content import Content, DotContent
+from smtp.events import Arrived, Data
 from smtp.proxy import parse_proxy
 from smtp.transaction import Chunk
 
@@ -55,8 +55,10 @@ def _read_data(machine: "Machine", dots: DotContent) -> bool:
         _refuse(machine, "DATA", MESSAGE_TOO_BIG.closing(), SIZE_LIMIT)
     elif dots.is_finished and dots.content.is_over:
         _refuse(machine, "DATA", MESSAGE_TOO_BIG, SIZE_LIMIT)
-    elif dots.is_finished:
-        _deliver(machine, dots.take())
+    else:
+        _tell(machine, dots.content)
+        if dots.is_finished:
+            _deliver(machine, dots.take())
     return True
 
 
@@ -74,10 +76,11 @@ def _read_chunk(machine: "Machine", chunk: Chunk) -> bool:
     chunk.octets_left -= len(piece)
     content = machine.transaction.content
     if chunk.refusal is None and content is not None:
-        content.add(piece)
+        content.add(piece, piece)
         if content.has_bare_newline:
             _refuse(machine, "BDAT", BARE_NEWLINE)
             return True
+        _tell(machine, content)
     if not chunk.octets_left:
         _end_chunk(machine, chunk)
     return True
@@ -96,6 +99,11 @@ def _end_chunk(machine: "Machine", chunk: Chunk) -> None:
         raw = content.take()
         # DATA could not have carried a message without a final CRLF, and everything behind relies on it.
         _deliver(machine, raw if not raw or raw.endswith(b"\r\n") else raw + b"\r\n")
+
+
+def _tell(machine: "Machine", content: Content) -> None:
+    for piece in content.arrived():
+        machine.ask(Arrived(piece))
 
 
 def _deliver(machine: "Machine", raw: bytes) -> None:

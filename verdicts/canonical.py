@@ -7,10 +7,12 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mail.headers import Field
+from mail.message import Message
 from verdicts.inquiry import BodySpec, Need
 
 INLINE_OCTETS = 256 * 1024
@@ -99,10 +101,15 @@ def _relaxed_lines(data: bytes) -> bytes:
 class BodyHashes:
     """The body hashes of one message, each computed once whichever signatures share it."""
 
-    def __init__(self, raw: bytes, body_start: int) -> None:
+    def __init__(self, raw: bytes, body_start: int, known: Mapping[BodySpec, BodyHash] = MappingProxyType({})) -> None:
+        """`known` are those that were made while the body arrived."""
         self._raw = raw
         self._start = body_start
-        self._known: dict[BodySpec, BodyHash] = {}
+        self._known = dict(known)
+
+    @classmethod
+    def of(cls, message: Message) -> "BodyHashes":
+        return cls(message.raw, message.header.body_start)
 
     def require(self, specs: Sequence[BodySpec]) -> None:
         """Make these known; raises `Need` if that is work for a thread."""

@@ -166,6 +166,14 @@ def _forms(tags: Mapping[str, str], default_form: str) -> tuple[str, BodySpec]:
     return header_form, BodySpec(body_form, _number(tags, "l"))
 
 
+def body_spec(field: Field, default_form: str) -> BodySpec | None:
+    """The body hash that this field speaks of, None where its tags do not say."""
+    try:
+        return _forms(read_tags(field), default_form)[1]
+    except Refused:
+        return None
+
+
 def _base64(text: str, name: str) -> bytes:
     try:
         data = base64.b64decode(_SPACE.sub("", text), validate=True)

@@ -67,10 +67,12 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
     dnsbl: tuple[str, ...] = (),
     wants_spam: bool = False,
     wants_virus: bool = False,
+    bodies: BodyHashes | None = None,
 ) -> Judgement:
     """The verdicts on this message, and what they rest on. A scan that is wanted and has no engine is DISABLED.
 
-    The spam engine is `spam` or `scorer`; `dnsbl` are the lists that list the client. GTUBE is spam to either, unasked.
+    The spam engine is `spam` or `scorer`; `dnsbl` are the lists that list the client; `bodies` are the body hashes, as far as they
+    were made while it arrived. GTUBE is spam to either engine, unasked.
     """
     inquiry = Inquiry(resolver)
     scans = Scans(message.raw, envelope, client, policy)
@@ -82,7 +84,9 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
     if wants_virus and virus is not None:
         scans.start("virus", virus, policy.virus_deadline_seconds)
     try:
-        spf, dkim, arc, dmarc, crashes = await _authenticate(message, envelope, client, received_at, inquiry, policy)
+        spf, dkim, arc, dmarc, crashes = await _authenticate(
+            message, envelope, client, received_at, inquiry, policy, bodies or BodyHashes.of(message)
+        )
         if wants_spam and scorer is not None:
             found = Found(client=client, spf=spf.result, dmarc=dmarc.result.result, dnsbl=dnsbl)
             seconds = policy.spam_deadline_seconds
@@ -113,10 +117,15 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
 
 
 async def _authenticate(
-    message: Message, envelope: Envelope, client: Client, received_at: datetime, inquiry: Inquiry, policy: Policy
+    message: Message,
+    envelope: Envelope,
+    client: Client,
+    received_at: datetime,
+    inquiry: Inquiry,
+    policy: Policy,
+    bodies: BodyHashes,
 ) -> tuple[AuthResult, tuple[AuthResult, ...], AuthResult, DmarcVerdict, list[str]]:
     """SPF, DKIM and ARC side by side, then DMARC, which rests on the first two."""
-    bodies = BodyHashes(message.raw, message.header.body_start)
     driver = Driver(inquiry, bodies, policy.dns_deadline_seconds)
 
     def run_spf(ask: Ask) -> AuthResult:

@@ -23,6 +23,7 @@ from rules.load import load_text
 from spool.memory import MemorySpool
 from spool.ports import HistoryQuery, HistoryRow, Job
 from verdicts.auth_results import forged_spans
+from verdicts.canonical import BodyHashes
 from verdicts.judge import Judgement
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -84,6 +85,7 @@ class Rig:
         received_at: datetime,
         needs: Needs,
         dnsbl: tuple[str, ...],
+        bodies: BodyHashes | None = None,
     ) -> Judgement:
         assert received_at == NOW
         self.judged.append((client, needs))

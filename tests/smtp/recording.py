@@ -23,6 +23,7 @@ class Recording:
         self.messages: list[tuple[Envelope, bytes]] = []
         self.clients: list[Client] = []
         self.gate: asyncio.Event | None = None
+        self.arrived_octets = b""
         self.data_reply: Reply = OK
         self.fail_in = ""
 
@@ -46,6 +47,9 @@ class Recording:
         self._maybe_fail("rcpt")
         self.log.append(("rcpt", str(mailbox)))
         return NO_SUCH_MAILBOX if mailbox.local_part == "nobody" else RECIPIENT_OK
+
+    async def arrived(self, octets: bytes) -> None:
+        self.arrived_octets += octets
 
     async def data(self, envelope: Envelope, raw: bytes) -> Reply:
         self._maybe_fail("data")
