@@ -1,6 +1,7 @@
 """One attempt of one step: the action's answer, or its exception in the ledger's words."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +12,13 @@ from actions.ledger import recorded
 from actions.loading import Loaded
 from actions.placeholders import resolve
 from actions.protocol import Action, Context, Prepend
+from actions.reach import STORING
 from actions.table import Unmapped
 from actions.topics import Topic, find_topic, topic_of
 from mail.errors import Malformed, Permanent, Temporary
 from mail.outcome import Outcome, Result
 from mail.values import changed
+from rules.model import ActionSpec
 from rules.step import Step
 from spool.ports import MessageState
 
@@ -81,6 +84,7 @@ class Attempts:
                 topic=self._topic(loaded, parameters),
                 earlier=_recorded(loaded, step),
                 whole=_recorded(loaded, changed(step, part="")) if step.part else None,
+                stores=self._stores(loaded) if step.spec.type == "lambda" else (),
             )
             return await self._action(step).run(context)
         except Temporary as error:
@@ -90,6 +94,17 @@ class Attempts:
 
     def _action(self, step: Step) -> Action:
         return self.actions.get(step.spec.type, _UNMAPPED)
+
+    def _stores(self, loaded: Loaded) -> tuple[tuple[str, ActionSpec], ...]:
+        found = []
+        for rule in loaded.book.book.rule_set.rules:
+            for spec in rule.actions:
+                if spec.type in STORING:
+                    # What cannot be resolved stores nothing either.
+                    with contextlib.suppress(Temporary):
+                        parameters = resolve(spec.parameters, self.environment)
+                        found.append((rule.name, ActionSpec(type=spec.type, parameters=parameters)))
+        return tuple(found)
 
     def _topic(self, loaded: Loaded, parameters: Mapping[str, Any]) -> Topic | None:
         found = find_topic(loaded.book.book.topics, str(parameters.get("topic_arn") or ""))

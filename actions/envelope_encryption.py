@@ -24,7 +24,7 @@ from mail.errors import Malformed
 CIPHER = "AES/GCM/NoPadding"
 WRAPPINGS = ("kms", "kms+context")
 _PREFIX = "x-amz-"
-_KEY, NONCE, _CIPHER, _WRAPPING, _TAG, _LENGTH, _DESCRIPTION = (
+_KEY, NONCE, _CIPHER, _WRAPPING, _TAG, LENGTH, _DESCRIPTION = (
     _PREFIX + name
     for name in ("key-v2", "iv", "cek-alg", "wrap-alg", "tag-len", "unencrypted-content-length", "matdesc")
 )
@@ -68,7 +68,7 @@ class Encryption:
             _CIPHER: CIPHER,
             _WRAPPING: self.wrapping,
             _TAG: str(TAG_OCTETS * 8),
-            _LENGTH: str(len(plain)),
+            LENGTH: str(len(plain)),
             _DESCRIPTION: json.dumps(description, sort_keys=True, separators=(",", ":")),
         }
         return Sealed(body=body, metadata=metadata)
@@ -117,7 +117,7 @@ def read_envelope(metadata: Mapping[str, str]) -> Envelope:
 async def unseal_object(body: bytes, metadata: Mapping[str, str], keys: KeyProvider) -> bytes:
     """The plain object, whole and authentic."""
     envelope = read_envelope(metadata)
-    if metadata.get(_LENGTH, str(len(body) - TAG_OCTETS)) != str(len(body) - TAG_OCTETS):
+    if metadata.get(LENGTH, str(len(body) - TAG_OCTETS)) != str(len(body) - TAG_OCTETS):
         raise Malformed("the object is not as long as its metadata says: it was cut or changed")
     key = await keys.unwrap(envelope.wrapped, envelope.description)
     return await _run(len(body), unseal, key, envelope.nonce, body)

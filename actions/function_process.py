@@ -7,7 +7,7 @@ import os
 import signal
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, cast
@@ -29,12 +29,16 @@ class Ended(Temporary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How processes are started. `python` is the interpreter with its options; `environment` is all that they see of ours."""
+    """How processes are started. `python` is the interpreter with its options; `environment` is all that they see of ours.
+
+    `packages` can be imported by these names alone, each from its directory, though that is not on the path.
+    """
 
     python: Sequence[str]
     path: tuple[Path, ...]
     environment: Mapping[str, str]
     memory_octets: int
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 class FunctionProcess:
@@ -68,7 +72,8 @@ class FunctionProcess:
         finally:
             output.close_write_end()
         started = cls(transport, frames, output)
-        started._send({"path": [str(path) for path in launch.path], "memory_octets": launch.memory_octets})
+        settings = {"path": [str(path) for path in launch.path], "packages": dict(launch.packages)}
+        started._send({**settings, "memory_octets": launch.memory_octets})
         return started
 
     async def call(self, request: Mapping[str, Any], timeout_seconds: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A function's process: the program that the host runs by path. It imports nothing of ours and knows only its pipes.
 
-Frames on stdin and stdout are four octets of length, big-endian, and JSON. The first frame is `{path, memory_octets}`, every
-other a call; each call is answered by one frame: `{result}`, `{error: {type, message}}`, or `{stale: true}` when a file that
+Frames on stdin and stdout are four octets of length, big-endian, and JSON. The first frame is `{path, packages, memory_octets}`,
+every other a call; each call is answered by one frame: `{result}`, `{error: {type, message}}`, or `{stale: true}` when a file that
 was loaded before has changed, after which the process ends and the host asks a new one. User code never sees the pipes:
 descriptor 0 becomes /dev/null, 1 and 2 the output pipe. A fork of the process that comes back from user code ends silently.
 """
@@ -27,6 +27,21 @@ class _Refused(Exception):
     """The function cannot be called at all; its first argument is AWS's error type."""
 
 
+class _Lent:
+    """Finds what AWS's own runtime brings along, the SDK: by name, behind everything of the user's and of Python's.
+
+    A package of these names in the user's directories comes first, as it does there.
+    """
+
+    def __init__(self, packages: dict[str, str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> "importlib.machinery.ModuleSpec | None":
+        if path is not None or name not in self._packages:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [self._packages[name]], target)
+
+
 def main() -> None:
     requests, replies = _take_pipes()
     settings = _read(requests)
@@ -34,6 +49,7 @@ def main() -> None:
         return
     path = [os.path.realpath(entry) for entry in settings["path"]]
     sys.path[:0] = path
+    sys.meta_path.append(_Lent(settings["packages"]))
     # A .pyc is trusted by whole seconds and size: a quick edit would run the old code.
     sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_AS, (settings["memory_octets"], settings["memory_octets"]))

@@ -18,6 +18,7 @@ from typing import Any
 from actions.function_answers import RemoteFunctions
 from actions.function_host import Call, FunctionHost, Returned
 from actions.protocol import Context
+from actions.reach import reach_of
 from actions.ses_payload import compact_json, ses_objects
 from mail.errors import Permanent
 from mail.outcome import Control, Outcome, Result
@@ -28,7 +29,7 @@ _REQUEST_IDS = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562 §6
 
 
 class InvokeFunction:
-    """`scratch` is the directory in which a call's message file lives for as long as the call.
+    """`scratch` is where a call's message file lives for as long as the call, `base` where relative disk paths start.
 
     `elsewhere` runs what is no function of ours, by what a name begins with: `arn`, `http`, `https`.
     """
@@ -37,10 +38,12 @@ class InvokeFunction:
         self,
         host: FunctionHost,
         scratch: Path | None = None,
+        base: Path = Path(),
         elsewhere: Mapping[str, RemoteFunctions] | None = None,
     ) -> None:
         self._host = host
         self._scratch = scratch
+        self._base = base
         self._elsewhere = elsewhere or {}
 
     def destination(self, parameters: Mapping[str, Any]) -> str:
@@ -80,6 +83,8 @@ class InvokeFunction:
                     event=told,
                     context=aws_context(context, shown, name[2], self._host.memory_octets),
                     gatepost=_gatepost(context, message_path),
+                    rule=context.step.rule,
+                    reach=reach_of(context.receipt.message_id, context.step.rule, context.stores, self._base),
                 )
             )
         finally:

@@ -21,6 +21,7 @@ from mail.headers import HeaderView, parse_header
 from mail.message import without_spans
 from mail.outcome import Outcome
 from mail.receipt import Receipt
+from rules.model import ActionSpec
 from rules.step import Step
 
 
@@ -38,6 +39,8 @@ class Context:
 
     `earlier` is what the last recorded attempt of this step came to, for an action that repeats only what is left; DEAD there means
     that an operator redrives it. `whole` is the outcome of the action that this step is a part of.
+
+    `stores`, for a function alone, are the rule set's disk and s3 actions with the names of their rules, `${NAME}` resolved.
     """
 
     step: Step
@@ -52,6 +55,7 @@ class Context:
     topic: Topic | None = None
     earlier: Outcome | None = None
     whole: Outcome | None = None
+    stores: tuple[tuple[str, ActionSpec], ...] = ()
 
     @cached_property
     def content(self) -> bytes:

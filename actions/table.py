@@ -92,7 +92,9 @@ ACTIONS: dict[str, ActionKind] = {
     ),
     "lambda": ActionKind(
         description="Calls a function with SES's event; a synchronous one decides how the rule set goes on.",
-        make=lambda ports: InvokeFunction(ports.functions, ports.scratch, ports.remote_functions),
+        make=lambda ports: InvokeFunction(
+            ports.functions, ports.scratch, base=ports.base, elsewhere=ports.remote_functions
+        ),
     ),
     "sns": ActionKind(
         description="Publishes the message to a topic, in SES's notification with its content.",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actions.protocol import Context
+from actions.reach import bucket_of
 from actions.ses_payload import compact_json, ses_objects
 from actions.topic_publishing import TopicPublishing
 from mail.outcome import Outcome, Result
@@ -24,18 +25,14 @@ _OF = "of"
 Told = dict[str, str]
 
 
-def _object(bucket: str) -> Callable[[Mapping[str, Any], Mapping[str, str]], Told]:
+def _object(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:
     """SES: objectKeyPrefix is there even if it is empty, and objectKey is the whole key."""
-
-    def tell(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:
-        prefix = facts.get("object_key_prefix", str(parameters.get("object_key_prefix", "")))
-        return {
-            "bucketName": str(parameters[bucket]),
-            "objectKeyPrefix": prefix,
-            "objectKey": facts.get("object_key", ""),
-        }
-
-    return tell
+    prefix = facts.get("object_key_prefix", str(parameters.get("object_key_prefix", "")))
+    return {
+        "bucketName": bucket_of(parameters),
+        "objectKeyPrefix": prefix,
+        "objectKey": facts.get("object_key", ""),
+    }
 
 
 def _bounce(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> Told:
@@ -61,11 +58,11 @@ def _organization(parameters: Mapping[str, Any], facts: Mapping[str, str]) -> To
 TELLING: dict[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, str]], Told]]] = {
     "bounce": ("Bounce", _bounce),
     "deliver": ("WorkMail", _organization),
-    "disk": ("S3", _object("path")),
+    "disk": ("S3", _object),
     "forward": ("WorkMail", _organization),
     "lambda": ("Lambda", _function),
     "quarantine": ("Quarantine", lambda parameters, facts: {"reason": str(parameters["reason"])}),  # noqa: ARG005
-    "s3": ("S3", _object("bucket_name")),
+    "s3": ("S3", _object),
     "stop": ("Stop", lambda parameters, facts: {}),  # noqa: ARG005
     "workmail": ("WorkMail", _organization),
 }

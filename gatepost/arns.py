@@ -117,7 +117,8 @@ def _mapped(spec: ActionSpec, arns: Mapping[str, str]) -> ActionSpec:
             type="lambda", parameters={**kept, **told, "function_arn": target, "invocation_type": invocation}
         )
     if scheme == "disk" and rest:
-        return ActionSpec(type="disk", parameters={"object_key_prefix": "", **kept, "path": rest})
+        named = {"bucket_name": spec.parameters["bucket_name"]} if spec.type == "s3" else {}  # what functions call it
+        return ActionSpec(type="disk", parameters={"object_key_prefix": "", **kept, **named, "path": rest})
     if scheme in ("http", "https"):
         # What stays of a topic's action is what its notification says.
         names = ("retry_for", "on_failure", *(("topic_arn", "encoding") if spec.type == "sns" else ()))

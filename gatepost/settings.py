@@ -298,6 +298,13 @@ class Settings:
     functions_environment: tuple[str, ...] = _setting(
         "functions.environment", "texts", (), "names of environment variables that functions see"
     )
+    functions_s3_endpoint: str = _setting(
+        "functions.s3_endpoint",
+        "url",
+        "embedded",
+        "where functions read stored mail by S3's protocol: from us, nowhere, or at a URL",
+        words=("embedded", "none"),
+    )
     webhook_private_hosts: tuple[str, ...] = _setting(
         "webhook.private_hosts",
         "texts",

@@ -164,7 +164,7 @@ class _Reader:
             case "number":
                 return self._number(node, what)
             case "url":
-                return self._url(node, what)
+                return self._url(node, what, row.words)
             case "endpoint":
                 return self._endpoint(node, what)
             case "word":
@@ -220,12 +220,11 @@ class _Reader:
         self._reading.wrong_type(node, what, "a number")
         return None
 
-    def _url(self, node: Node, what: str) -> str | None:
+    def _url(self, node: Node, what: str, words: tuple[str, ...]) -> str | None:
         text = self._reading.text(node, what)
-        if text is not None and not _URL.match(text):
-            self._reading.error(
-                "bad-url", node, f"{what} is {shown(text)}; expected a URL, as in http://127.0.0.1:11333"
-            )
+        if text is not None and text not in words and not _URL.match(text):
+            expected = f"expected {', '.join((*words, 'a URL'))}, as in http://127.0.0.1:11333"
+            self._reading.error("bad-url", node, f"{what} is {shown(text)}; {expected}")
             return None
         return text
 

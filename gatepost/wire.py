@@ -237,7 +237,7 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addres
     """`http_addresses` are those of our own HTTP listener."""
     http = AiohttpClient(private_hosts=settings.webhook_private_hosts)
     storage = storage_of(settings)
-    functions = functions_of(settings, storage)
+    functions = functions_of(settings, storage, clock)
     hostname = hostname_of(settings)
     publishing = publishing_of(
         settings,

@@ -38,7 +38,8 @@ def with_table(page: str) -> str:
 
 
 def _kind(row: Described) -> str:
-    return " or ".join(f"`{word}`" for word in row.words) if row.words else KINDS.get(row.kind, row.kind)
+    kind = [] if row.words and row.kind == "word" else [KINDS.get(row.kind, row.kind)]
+    return " or ".join([*(f"`{word}`" for word in row.words), *kind])
 
 
 def _default(row: Described) -> str:

@@ -375,6 +375,44 @@ async def test_calls_beyond_the_processes_wait_their_turn(host: Host) -> None:
     assert {outcome.control for outcome in outcomes} == {Control.STOP_RULE_SET}
 
 
+async def test_process_serves_one_rule_and_makes_room_for_another(tmp_path: Path, host: Host) -> None:
+    del host
+    functions = FunctionHost(FunctionSettings(path=(tmp_path / "functions",), processes=2))
+
+    async def counted(rule: str) -> str:
+        call = Call(module="handlers", function="counts", event={}, context={}, gatepost={}, rule=rule)
+        return (await functions.call(call)).output.strip()
+
+    try:
+        assert [await counted(rule) for rule in ("a", "b", "a", "b")] == ["1", "1", "2", "2"]
+        assert await counted("c") == "1"  # the process of a ends, which waited longest
+        assert [await counted(rule) for rule in ("b", "a")] == ["3", "1"]
+        assert len(functions._idle) == 2
+    finally:
+        await functions.close()
+
+
+async def test_lent_package_is_found_by_its_name_alone_and_behind_the_users_own(tmp_path: Path, host: Host) -> None:
+    packages = tmp_path / "packages"
+    for name in ("lent", "hidden", "common"):
+        (packages / name).mkdir(parents=True)
+        (packages / name / "__init__.py").write_text(f"where = {name!r}\n")
+    (packages / "lent" / "inner.py").write_text("where = 'inner'\n")
+    (tmp_path / "functions" / "common.py").write_text("where = 'the user'\n")
+    (tmp_path / "functions" / "imports.py").write_text(
+        "import sys\n"
+        "def f(event, context):\n"
+        "    import common, lent, lent.inner\n"
+        "    print(common.where, lent.where, lent.inner.where, any('packages' in entry for entry in sys.path))\n"
+        "    import hidden\n"
+    )
+    action = host(packages={name: str(packages) for name in ("lent", "common")})
+    with pytest.raises(Temporary, match=r"No module named 'hidden'.*the user lent inner False"):
+        await invoked(action, "f", module="imports")
+    with pytest.raises(Temporary, match="no module 'lent' in functions"):
+        await invoked(action, "f", module="lent")
+
+
 async def test_other_interpreter_keeps_its_own_packages(host: Host) -> None:
     outcome = await invoked(host(python=sys.executable), "look")
     assert any("site-packages" in entry for entry in json.loads(outcome.data["output"])["path"])

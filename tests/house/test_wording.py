@@ -23,6 +23,7 @@ EDGES = {
     "actions/runner.py": "the job is parked",
     "actions/function_worker.py": "the user's function failed: an error frame to the host",
     "actions/object_store.py": "every waiting put gets the error, and parks",
+    "gatepost/s3_endpoint_server.py": "InternalError in S3's words, and the trace in the log",
 }
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK|NotImplemented" r"Error)\b")
 INDEXES = re.compile(
