@@ -20,6 +20,7 @@ from actions.http_port import HttpClient
 from actions.invoke_function import InvokeFunction
 from actions.object_store import ObjectStore
 from actions.onward import Onward
+from actions.plugin import ActionPlugin, Guarded, PluginPorts
 from actions.protocol import Action, Context
 from actions.quarantine import Quarantine
 from actions.s3 import S3, SIZE_LIMIT
@@ -29,6 +30,7 @@ from actions.topic_notification import TYPE as TOPIC_NOTIFICATION
 from actions.topic_notification import TopicNotification
 from actions.topic_publishing import TopicPublishing
 from actions.webhook import Webhook
+from mail.errors import Permanent
 from mail.outcome import Outcome, Result
 
 
@@ -55,6 +57,7 @@ class Ports:
     s3_size_limit: int = SIZE_LIMIT
     base: Path = Path()
     scratch: Path | None = None
+    plugins: Mapping[str, ActionPlugin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +121,20 @@ ACTIONS: dict[str, ActionKind] = {
 
 
 def make_actions(ports: Ports) -> dict[str, Action]:
-    """All actions, ready to run, by the word that the rules use, and the one that only other actions start."""
-    made = {name: kind.make(ports) for name, kind in ACTIONS.items()}
-    return {**made, TOPIC_NOTIFICATION: TopicNotification(ports.topics)}
+    """All actions, ready to run, by the word that the rules use, and the one that only other actions start.
+
+    Raises `Permanent` for a plug-in that cannot be made.
+    """
+    made: dict[str, Action] = {name: kind.make(ports) for name, kind in ACTIONS.items()}
+    made[TOPIC_NOTIFICATION] = TopicNotification(ports.topics)
+    return {**made, **{word: _made(word, plugin, ports) for word, plugin in ports.plugins.items()}}
+
+
+def _made(word: str, plugin: ActionPlugin, ports: Ports) -> Action:
+    try:
+        return Guarded(word, plugin.make(PluginPorts(http=ports.http, base=ports.base, hostname=ports.hostname)))
+    except Exception as error:  # another's code, at the start: it says that it cannot work here
+        raise Permanent(f"the plug-in {word} cannot be made: {type(error).__name__}: {error}") from error
 
 
 class Unmapped:

@@ -4,17 +4,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from gatepost import built_in
 from gatepost.arns import mapped, unmapped
+from gatepost.plugins import Plugins, plugins_of
 from gatepost.scanners import engines_of
 from gatepost.settings import Settings
 from gatepost.variables import unset_variables
 from mail.errors import Malformed
 from rules.compiled import CompiledBook, compile_book
-from rules.load import Limits, load_book, load_text
+from rules.load import Limits, Loaded, load_book, load_text
 from rules.model import RuleBook, decode_book
 from rules.schema_findings import Finding
 from spool.ports import BookVersion, RuleBooks
@@ -35,26 +37,37 @@ class Opened:
 def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     """The book of `path`, of the settings' rules file, or the built-in one; ARNs mapped, `${VAR}` checked."""
     path = path or settings.rules
+    plugins = plugins_of(settings.plugins)
+    load = partial(_load, settings, plugins)
     if path is None:
-        loaded = load_text(
-            built_in.TEXT.encode(),
-            built_in.NAME,
-            Path(),
-            limits=_limits(settings),
-            engines=engines_of(settings),
-            dns_lists=_asked(settings),
+        loaded = load(load_text, built_in.TEXT.encode(), built_in.NAME, Path())
+        return Opened(
+            origin=built_in.NAME, book=None if plugins.errors else loaded.book, findings=_of(plugins, built_in.NAME)
         )
-        return Opened(origin=built_in.NAME, book=loaded.book, findings=())
-    loaded = load_book(path, limits=_limits(settings), engines=engines_of(settings), dns_lists=_asked(settings))
-    findings = loaded.findings + (_variables(path) if loaded.book is not None else ())
+    loaded = load(load_book, path)
+    findings = _of(plugins, str(path)) + loaded.findings + (_variables(path) if loaded.book is not None else ())
     book = loaded.book
     if book is not None:
         try:
             book = mapped(book, settings.arns)
         except Malformed as error:
-            findings += (_finding(path, str(error)),)
+            findings += (_finding(str(path), "arns", str(error)),)
     failed = any(finding.severity == "error" for finding in findings)
     return Opened(origin=str(path), book=None if failed else book, findings=findings)
+
+
+def _load(settings: Settings, plugins: Plugins, load: Callable[..., Loaded], *what: Any) -> Loaded:
+    return load(
+        *what,
+        limits=_limits(settings),
+        engines=engines_of(settings),
+        dns_lists=_asked(settings),
+        plugins=plugins.schemas,
+    )
+
+
+def _of(plugins: Plugins, origin: str) -> tuple[Finding, ...]:
+    return tuple(_finding(origin, "plugin", error) for error in plugins.errors)
 
 
 def refusals(opened: Opened, *, is_loopback: bool) -> list[str]:
@@ -139,5 +152,5 @@ def _variables(path: Path) -> tuple[Finding, ...]:
     return unset_variables(path.read_text(encoding="utf-8-sig"), str(path), os.environ)
 
 
-def _finding(path: Path, message: str) -> Finding:
-    return Finding(severity="error", code="arns", file=str(path), line=1, column=1, message=message)
+def _finding(origin: str, code: str, message: str) -> Finding:
+    return Finding(severity="error", code=code, file=origin, line=1, column=1, message=message)

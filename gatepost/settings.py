@@ -358,6 +358,9 @@ class Settings:
     arc_domain: str = _setting("arc.domain", "text", "", "seals forwarded mail in this name (ARC); none without it")
     arc_selector: str = _setting("arc.selector", "text", "", "where the public key stands: SELECTOR._domainkey.DOMAIN")
     arc_key: Path | None = _setting("arc.key", "path", None, "PEM file of the private RSA key that seals")
+    plugins: tuple[str, ...] = _setting(
+        "plugins", "texts", (), "actions of installed plug-ins, by the word that rules use; no other plug-in is loaded"
+    )
     arns: dict[str, str] = _setting("arns", "map", dict, "local targets that stand for ARNs, as python:module:function")
 
     # the spool

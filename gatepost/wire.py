@@ -19,6 +19,7 @@ from gatepost.edge import limits_of
 from gatepost.functions import Functions, functions_of
 from gatepost.http_client import AiohttpClient
 from gatepost.onward import onward_of
+from gatepost.plugins import plugins_of
 from gatepost.publishing import Publishing, base_url_of, publishing_of
 from gatepost.scanners import Scanners
 from gatepost.settings import Settings
@@ -263,5 +264,6 @@ def effects_of(settings: Settings, clock: Callable[[], datetime], *, http_addres
         encryption=storage.encryption,
         buckets=storage.buckets,
         s3_size_limit=settings.s3_size_limit,
+        plugins=plugins_of(settings.plugins).actions,
     )
     return Effects(ports=ports, http=http, storage=storage, publishing=publishing, functions=functions)

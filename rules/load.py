@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Mapping as Dictionary
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from rules.load_lists import read_bounded
 from rules.load_yaml import end_of, has_control_character, parse_yaml
 from rules.model import RuleBook
 from rules.patterns import pattern_error
+from rules.schema_actions import ActionSchema
 from rules.schema_book import read_book
 from rules.schema_findings import Finding, Report, TooManyErrors
 from rules.schema_nodes import TOP, Mapping, Node
@@ -25,6 +27,7 @@ from rules.schema_reading import SES_LIMITS, Limits, Reading
 from rules.schema_ses import from_ses, is_ses
 
 MAX_BOOK_OCTETS = 4 * 2**20
+NO_PLUGINS: Dictionary[str, ActionSchema] = {}
 
 
 __all__ = ["MAX_BOOK_OCTETS", "SES_LIMITS", "Finding", "Limits", "Loaded", "load_book", "load_text"]
@@ -52,6 +55,7 @@ def load_book(
     limits: Limits = SES_LIMITS,
     engines: frozenset[str] = frozenset(),
     dns_lists: frozenset[str] | None = None,
+    plugins: Dictionary[str, ActionSchema] = NO_PLUGINS,
     check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
     """The book of a YAML or SES JSON file, with the lists that it names; `engines` and what follows as in `Reading`."""
@@ -67,6 +71,7 @@ def load_book(
         limits=limits,
         engines=engines,
         dns_lists=dns_lists,
+        plugins=plugins,
         check_pattern=check_pattern,
     )
 
@@ -79,12 +84,19 @@ def load_text(
     limits: Limits = SES_LIMITS,
     engines: frozenset[str] = frozenset(),
     dns_lists: frozenset[str] | None = None,
+    plugins: Dictionary[str, ActionSchema] = NO_PLUGINS,
     check_pattern: Callable[[str], str | None] = pattern_error,
 ) -> Loaded:
     """As `load_book`; `name` stands in the findings, files are looked for under `base`."""
     report = Report(name, ends=True)
     reading = Reading(
-        report=report, base=base, limits=limits, engines=engines, dns_lists=dns_lists, check_pattern=check_pattern
+        report=report,
+        base=base,
+        limits=limits,
+        engines=engines,
+        dns_lists=dns_lists,
+        plugins=plugins,
+        check_pattern=check_pattern,
     )
     book = None
     with suppress(TooManyErrors):

@@ -128,7 +128,8 @@ def _mentions(condition: Mapping[str, Any], names: Iterable[str]) -> bool:
 
 
 def _handles(rule: Rule) -> bool:
-    return any(ACTIONS[spec.type].handles for spec in rule.actions)
+    # A plug-in's action has an effect of its own (`actions.plugin`).
+    return any(spec.type not in ACTIONS or ACTIONS[spec.type].handles for spec in rule.actions)
 
 
 def _unhandled(report: Report, rules: list[PlacedRule]) -> None:

@@ -257,14 +257,15 @@ def read_action(reading: Reading, node: Node) -> ActionSpec | None:
     if found is None:
         return None
     key, fields = found
-    schema = ACTIONS.get(key.text)
+    known = (*AVAILABLE, *reading.plugins)
+    schema: ActionSchema | None = ACTIONS.get(key.text) or reading.plugins.get(key.text)
     if schema is None:
-        expected = nearest(key.text, AVAILABLE) or f"; expected {one_of(AVAILABLE)}"
+        expected = nearest(key.text, known) or f"; expected {one_of(known)}"
         reading.error("unknown-action", key, f"unknown action {shown(key.text)}{expected}")
         return None
     if not (schema.available or reading.from_ses):
         reading.error(
-            "unavailable-action", key, f"{key.text} is not available in this version; there are {', '.join(AVAILABLE)}"
+            "unavailable-action", key, f"{key.text} is not available in this version; there are {', '.join(known)}"
         )
         return None
     if not schema.available:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rules.patterns import pattern_error
 from rules.schema_findings import Report, nearest, one_of
@@ -39,8 +41,8 @@ class Reading:
     """One load under way: where findings go, and what the rest of the file and the settings say.
 
     `engines` are the verdicts (spam, virus) that a configured engine can give, `dns_lists` the DNS lists that are asked (None:
-    any). `check_pattern` says what is wrong with an RE2 pattern, None if nothing. `domains` is empty where the file has none:
-    then nothing is outside.
+    any), `plugins` further actions (`ActionSchema`) by word. `check_pattern` says what is wrong with an RE2 pattern, None if
+    nothing. `domains` is empty where the file has none: then nothing is outside.
     """
 
     report: Report
@@ -49,6 +51,7 @@ class Reading:
     limits: Limits = SES_LIMITS
     engines: frozenset[str] = frozenset()
     dns_lists: frozenset[str] | None = None
+    plugins: Dictionary[str, Any] = field(default_factory=dict)
     from_ses: bool = False
     domains: tuple[str, ...] = ()
     domain_set: frozenset[str] = frozenset()
