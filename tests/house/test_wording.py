@@ -24,6 +24,9 @@ EDGES = {
     "actions/function_worker.py": "the user's function failed: an error frame to the host",
     "actions/object_store.py": "every waiting put gets the error, and parks",
     "gatepost/s3_endpoint_server.py": "InternalError in S3's words, and the trace in the log",
+    "actions/plugin.py": "a plug-in that does not say where it goes: nowhere, and the log says why",
+    "actions/table.py": "a plug-in cannot be made: said at the start, which it stops",
+    "gatepost/plugins.py": "a plug-in cannot be loaded, or its reader fails: a finding",
 }
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK|NotImplemented" r"Error)\b")
 INDEXES = re.compile(
