@@ -391,6 +391,32 @@ class Settings:
     limits_filters: int = _setting("limits.filters", "count", 100, "filters before a warning (SES: 100)")
     limits_rule_sets: int = _setting("limits.rule_sets", "count", 40, "rule sets before a warning (SES: 40)")
 
+    # who is told when something is wrong
+    alerts_mail: tuple[str, ...] = _setting(
+        "alerts.mail", "addresses", (), "addresses that alerts are sent to, through the relay"
+    )
+    alerts_webhook: str = _setting("alerts.webhook", "text", "", "URL that alerts are posted to, as JSON")
+    alerts_command: tuple[str, ...] = _setting(
+        "alerts.command", "texts", (), "program and arguments that get each alert as JSON on standard input"
+    )
+    alerts_dead: int = _setting("alerts.dead", "count", 1, "jobs given up from which on that is wrong; 0: never")
+    alerts_unhandled: int = _setting(
+        "alerts.unhandled", "count", 1, "messages without any action from which on that is wrong; 0: never"
+    )
+    alerts_unscanned: int = _setting(
+        "alerts.unscanned", "count", 1, "messages within an hour that went on without a scan that was wanted; 0: never"
+    )
+    alerts_oldest_retry: int = _setting(
+        "alerts.oldest_retry", "duration0", 3_600, "age of the oldest message with a retrying step; 0s: never"
+    )
+    alerts_disk: int = _setting("alerts.disk", "size", 2 * GIB, "free disk below which that is wrong")
+    alerts_certificate: int = _setting(
+        "alerts.certificate", "duration0", 14 * DAY, "rest of the TLS certificate's life; 0s: never"
+    )
+    alerts_silence: int = _setting(
+        "alerts.silence", "duration0", 0, "time without any accepted message; 0s: never, for small domains"
+    )
+
     log_level: str = _setting(
         "log.level", "word", "info", "least severity that is logged", words=("debug", "info", "warning", "error")
     )

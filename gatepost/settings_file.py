@@ -14,7 +14,7 @@ from typing import Any
 
 from gatepost.edge import rate_in
 from gatepost.settings import Described, Settings, table
-from mail.address import parse_domain
+from mail.address import parse_domain, parse_mailbox
 from mail.errors import Malformed
 from rules.load_yaml import parse_yaml
 from rules.patterns import pattern_error
@@ -29,7 +29,7 @@ MAX_OCTETS = 1 << 20
 MOST_DEADLINE_SECONDS = 120  # semantics.md §5
 SEARCHED = (Path("gatepost.yaml"), Path("/etc/gatepost/gatepost.yaml"))
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LISTS = ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains")
+_LISTS = ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains", "addresses")
 _URL = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})\Z")
 
@@ -185,9 +185,14 @@ class _Reader:
             "cidrs": lambda item: read_cidr(self._reading, item, row.name),
             "paths": lambda item: self._path(self._reading.text(item, row.name) or "."),
             "listen": lambda item: self._address(item, row.name),
-            "dns_lists": lambda item: self._dns_list(item, row.name),
+            "dns_lists": lambda item: self._parsed(item, row.name, "bad-dns-list", parse_dns_list),
             "endpoints": lambda item: self._endpoint(item, row.name),
-            "domains": lambda item: self._domain(item, row.name),
+            "domains": lambda item: self._parsed(
+                item, row.name, "bad-domain", _domain, "expected a domain, or .DOMAIN for those below"
+            ),
+            "addresses": lambda item: self._parsed(
+                item, row.name, "bad-address", parse_mailbox, "expected an address, as in ops@example.com"
+            ),
         }
         items = node.items if isinstance(node, Sequence) else [node]
         found = [readers[row.kind](item) for item in items]
@@ -236,28 +241,17 @@ class _Reader:
             return None
         return text
 
-    def _dns_list(self, node: Node, what: str) -> str | None:
+    def _parsed(self, node: Node, what: str, code: str, parse: Callable[[str], Any], expected: str = "") -> str | None:
+        """The text if `parse` takes it; what it makes of it, if that is text. `expected` stands for what it raises."""
         text = self._reading.text(node, what)
         if text is None:
             return None
         try:
-            parse_dns_list(text)
+            made = parse(text)
         except Malformed as error:
-            self._reading.error("bad-dns-list", node, f"{what} is {shown(text)}; {error}")
+            self._reading.error(code, node, f"{what} is {shown(text)}; {expected or error}")
             return None
-        return text
-
-    def _domain(self, node: Node, what: str) -> str | None:
-        text = self._reading.text(node, what)
-        if text is None:
-            return None
-        try:
-            return "." * text.startswith(".") + parse_domain(text.removeprefix("."))
-        except Malformed:
-            self._reading.error(
-                "bad-domain", node, f"{what} is {shown(text)}; expected a domain, or .DOMAIN for those below"
-            )
-            return None
+        return made if isinstance(made, str) else text
 
     def _path(self, text: str) -> Path:
         return self._reading.base / Path(text).expanduser()
@@ -283,6 +277,10 @@ def parse_address(text: str) -> tuple[str, int] | None:
     if not match or int(match.group(3)) > 65535:
         return None
     return match.group(1) or match.group(2), int(match.group(3))
+
+
+def _domain(text: str) -> str:
+    return "." * text.startswith(".") + parse_domain(text.removeprefix("."))
 
 
 def _written(node: Node) -> str:

@@ -16,6 +16,7 @@ KINDS = {
     "texts": "list of text",
     "dns_lists": "list of text",
     "domains": "list of text",
+    "addresses": "list of text",
     "cidrs": "list of CIDR",
     "paths": "list of path",
 }

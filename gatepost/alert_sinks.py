@@ -1,0 +1,205 @@
+"""Where alerts go: by mail through the relay, to a webhook, to a command; and the loop that looks and tells.
+
+It runs in one process only. *Failure.* A sink that fails is logged; where all fail, the same alert is tried again at the next look.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from actions.http_port import HttpClient
+from gatepost.alert_conditions import Condition, Memory, Thresholds, conditions, remembered
+from gatepost.alerts import Alert, AlertBook, judge
+from gatepost.settings import Settings
+from gatepost.survey import Survey
+from mail.address import parse_mailbox
+from mail.errors import GatepostError, Temporary
+from mail.headers import header_field
+from mail.trace_fields import rfc5322_date
+from smtp.client import RelayClient
+
+log = logging.getLogger("gatepost.alerts")
+FILE = "alerts.json"
+_LOOK_SECONDS = 60.0
+_SINK_SECONDS = 30.0
+
+Sink = Callable[[Alert], Awaitable[None]]
+"""Tells one alert. Raises an error of the house's family, or `OSError`, where it cannot."""
+
+
+def thresholds_of(settings: Settings) -> Thresholds:
+    return Thresholds(
+        dead=settings.alerts_dead,
+        unhandled=settings.alerts_unhandled,
+        unscanned=settings.alerts_unscanned,
+        oldest_retry_seconds=settings.alerts_oldest_retry,
+        disk_octets=settings.alerts_disk,
+        certificate_seconds=settings.alerts_certificate,
+        silence_seconds=settings.alerts_silence,
+    )
+
+
+def sinks_of(settings: Settings, http: HttpClient, relay: RelayClient | None, hostname: str) -> tuple[Sink, ...]:
+    """Those of the settings. Mail without a relay has no way: `alert_warnings` says so."""
+    sinks: list[Sink] = []
+    if settings.alerts_mail and relay is not None:
+        sinks.append(_mail_sink(settings.alerts_mail, relay, hostname))
+    if settings.alerts_webhook:
+        sinks.append(_webhook_sink(settings.alerts_webhook, http, hostname))
+    if settings.alerts_command:
+        sinks.append(_command_sink(settings.alerts_command, hostname))
+    return tuple(sinks)
+
+
+def alert_warnings(settings: Settings) -> list[str]:
+    """Alerts that can reach nobody."""
+    if settings.alerts_mail and not settings.relay_host:
+        return ["alerts.mail has no way to its readers: set relay.host"]
+    return []
+
+
+def _as_json(alert: Alert, hostname: str) -> bytes:
+    return json.dumps({"source": "gatepost", "host": hostname, **msgspec.to_builtins(alert)}).encode()
+
+
+def _mail_sink(addresses: Sequence[str], relay: RelayClient, hostname: str) -> Sink:
+    recipients = tuple(map(parse_mailbox, addresses))
+
+    async def send(alert: Alert) -> None:
+        raw = composed(alert, recipients=addresses, hostname=hostname)
+        # The null reverse-path: what answers an alert must never come back as mail (RFC 3834).
+        statuses = await relay.send_all(None, recipients, raw)
+        if not any(status.action == "relayed" for status in statuses):
+            raise Temporary(statuses[0].diagnostic)
+
+    return send
+
+
+def composed(alert: Alert, *, recipients: Sequence[str], hostname: str) -> bytes:
+    """The alert as a message. The same alert has the same Message-ID, so a repeated attempt can be recognised."""
+    subject = f"[gatepost {hostname}] {alert.level} {alert.state}: {alert.condition}"
+    stamp = f"{alert.at:%Y%m%d%H%M%S}"
+    head = b"".join(
+        (
+            header_field("Date", rfc5322_date(alert.at)),
+            header_field("From", f"Gatepost <gatepost@{hostname}>"),
+            header_field("To", ", ".join(recipients)),
+            header_field("Message-ID", f"<alert.{alert.condition}.{alert.state}.{stamp}@{hostname}>"),
+            header_field("Subject", subject),
+            header_field("Auto-Submitted", "auto-generated"),
+            header_field("MIME-Version", "1.0"),
+            header_field("Content-Type", "text/plain; charset=utf-8"),
+            header_field("Content-Transfer-Encoding", "8bit"),
+        )
+    )
+    over = "It is over. It was:\r\n\r\n" if alert.state == "resolved" else ""
+    text = f"{over}{alert.text}\r\n\r\n{hostname}, {alert.at:%Y-%m-%d %H:%M:%SZ}\r\n"
+    return head + b"\r\n" + text.encode()
+
+
+def _webhook_sink(url: str, http: HttpClient, hostname: str) -> Sink:
+    async def send(alert: Alert) -> None:
+        reply = await http.post(url, {"content-type": "application/json"}, _as_json(alert, hostname), _SINK_SECONDS)
+        if not 200 <= reply.status < 300:
+            raise Temporary(f"the webhook answered {reply.status}")
+
+    return send
+
+
+def _command_sink(command: Sequence[str], hostname: str) -> Sink:
+    async def send(alert: Alert) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(_SINK_SECONDS):
+                await process.communicate(_as_json(alert, hostname) + b"\n")
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
+            raise Temporary(f"{command[0]} did not end within {_SINK_SECONDS:g} s") from None
+        if process.returncode:
+            raise Temporary(f"{command[0]} ended with {process.returncode}")
+
+    return send
+
+
+class Alerting:
+    """Looks, judges, tells. `survey` raises an error of the family where the workers do not answer."""
+
+    def __init__(
+        self,
+        survey: Callable[[], Awaitable[Survey]],
+        sinks: Sequence[Sink],
+        thresholds: Thresholds,
+        file: Path,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._survey, self._sinks, self._thresholds, self._file, self._clock = survey, sinks, thresholds, file, clock
+        self._memory: Memory | None = None
+        self._book = _read(file)
+
+    async def look(self) -> None:
+        """Once: whatever is to be told is told, or logged as not told."""
+        try:
+            survey = await self._survey()
+            self._memory = remembered(self._memory, survey)
+            present = conditions(survey, self._thresholds, self._memory)
+        except GatepostError as error:
+            present = (Condition(name="answer", level="critical", text=f"the workers do not answer: {error}"),)
+        alerts, book = judge(self._book, present, self._clock())
+        if not alerts:
+            self._book = book
+            return
+        # What nobody could be told stays untold in the book, and is raised again at the next look.
+        if all([await self._tell(alert) for alert in alerts]):
+            self._book = book
+            _write(self._file, book)
+
+    async def _tell(self, alert: Alert) -> bool:
+        told = False
+        for sink in self._sinks:
+            try:
+                await sink(alert)
+                told = True
+            except (GatepostError, OSError) as error:
+                log.error("alert %s (%s) could not be sent: %s", alert.condition, alert.state, error)
+        return told
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _read(file: Path) -> AlertBook:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=AlertBook)
+    except FileNotFoundError:
+        return AlertBook()
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("%s cannot be read, so alerts may be told again: %s", file, error)
+        return AlertBook()
+
+
+def _write(file: Path, book: AlertBook) -> None:
+    partial = file.with_name(file.name + ".partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(msgspec.json.encode(book))
+        partial.replace(file)
+    except OSError as error:
+        log.warning("%s cannot be written, so alerts may be told again after a restart: %s", file, error)
