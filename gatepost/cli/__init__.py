@@ -19,6 +19,8 @@ COMMANDS = {
     "find": "Find messages and refused sessions: where is the mail from X to Y?",
     "show": "Show one message: its receipt, headers, bytes or one part.",
     "wait": "Wait until the actions of messages have ended.",
+    "status": "Say in one line how the gateway stands; exit 0, 1 or 2 as a Nagios plugin.",
+    "top": "Show the gateway at work, drawn anew every few seconds.",
     "rules": "List the versions of the rules, activate one, or go back to the one before.",
     "keys": "Make, list, rotate, export and shred the keys under which messages are stored encrypted.",
     "decrypt": "Write the plain message of an encrypted object, from a file, a bucket or by its id.",

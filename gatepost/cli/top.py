@@ -1,0 +1,81 @@
+"""`gatepost top`: the gateway at work, drawn anew every few seconds."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from gatepost.alert_conditions import conditions
+from gatepost.alert_sinks import thresholds_of
+from gatepost.cli.common import config_options, fail, settings_of
+from gatepost.cli.exits import FAILED
+from gatepost.cli.layout import is_terminal, width
+from gatepost.settings import Settings
+from gatepost.survey import Surveyor
+from gatepost.top_frame import frame
+from gatepost.wire import now
+from mail.errors import Temporary
+from spool.control import NoServer
+
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # another screen without a cursor, and back
+_HOME, _REST_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print one frame and end; for scripts and tickets.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.2, 60),
+    default=2.0,
+    show_default=True,
+    help="Seconds between frames, over which rates are taken.",
+)
+@config_options
+def command(once: bool, interval: float, config: Path | None, data: Path | None) -> None:
+    """Show what the gateway does now: mail, latencies, queue, workers, refusals and steps. Ctrl-C ends it."""
+    settings = settings_of(config, data)
+    if once or not is_terminal():
+        asyncio.run(_once(settings, interval))
+        return
+    sys.stdout.write(_ENTER)
+    try:
+        asyncio.run(_live(settings, interval))
+    except KeyboardInterrupt:
+        return
+    finally:
+        sys.stdout.write(_LEAVE)
+        sys.stdout.flush()
+
+
+async def _once(settings: Settings, interval: float) -> None:
+    surveyor = Surveyor(settings.data, clock=now)
+    try:
+        before = await surveyor.survey()
+        await asyncio.sleep(interval)
+        after = await surveyor.survey()
+    except NoServer:
+        raise fail(f"not running: no server listens in {settings.data}", FAILED) from None
+    click.echo(frame(before, after, conditions(after, thresholds_of(settings)), columns=width()))
+
+
+async def _live(settings: Settings, interval: float) -> None:
+    """A server that goes away is waited for."""
+    surveyor = Surveyor(settings.data, clock=now)
+    before = None
+    while True:
+        try:
+            after = await surveyor.survey()
+            text = frame(before or after, after, conditions(after, thresholds_of(settings)), columns=width())
+            before = after
+        except Temporary as error:
+            before, text = None, f"{now():%H:%M:%S}Z  {error}"
+        _draw(text)
+        await asyncio.sleep(interval)
+
+
+def _draw(text: str) -> None:
+    """Over the last frame, line by line, without clearing first: that would flicker."""
+    lines = "".join(f"{line}{_REST_OF_LINE}\r\n" for line in text.splitlines())
+    sys.stdout.write(click.style("", reset=True) + _HOME + lines + _BELOW)
+    sys.stdout.flush()
