@@ -8,11 +8,14 @@ from collections.abc import Callable
 import click
 
 from gatepost.cli.layout import size_text, visible
+from gatepost.log_lines import json_line, redactor
+from gatepost.settings import Settings
 from inbound.event import Event
 
 _STATUS = re.compile(r"(\w+)=(\w+)")
 _COLOURS = {"PASS": "green", "FAIL": "red", "GRAY": "yellow", "PROCESSING_FAILED": "yellow"}
 _SHOWN_RECIPIENTS = 3
+_MOST_RECIPIENTS = 100
 
 
 def line_of(event: Event) -> str:
@@ -41,9 +44,34 @@ def _summary(text: str) -> str:
     )
 
 
-def printer() -> Callable[[Event], None]:
-    """Prints each line to standard output at once."""
-    return lambda event: say(line_of(event))
+def entry_of(event: Event) -> dict[str, object]:
+    """The same as an object, for a log that programs read."""
+    receipt = event.receipt
+    return {
+        "at": f"{event.at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        "level": "info",
+        "logger": "gatepost.mail",
+        "session": event.session,
+        "message": event.message_id,
+        "outcome": event.outcome,
+        "phase": event.phase,
+        "reply": str(event.reply) if event.reply is not None else None,
+        "by": event.by,
+        "client_ip": event.client_ip,
+        "mail_from": event.mail_from,
+        "rcpt_to": list(event.rcpt_to[:_MOST_RECIPIENTS]),
+        "size": receipt.size if receipt is not None else None,
+        "verdicts": dict(_STATUS.findall(event.summary)),
+        "rules": list(event.rules),
+    }
+
+
+def printer(settings: Settings) -> Callable[[Event], None]:
+    """Prints each line to standard output at once, in the form of the log and with what it leaves out."""
+    redact = redactor(settings)
+    if settings.log_format == "json":
+        return lambda event: say(redact(json_line(entry_of(event))))
+    return lambda event: say(redact(line_of(event)))
 
 
 def say(text: str) -> None:

@@ -123,7 +123,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    on_event = (lambda _: None) if quiet else printer()
+    on_event = (lambda _: None) if quiet else printer(settings)
     smtp_sockets, http_sockets = sockets
     async with opened(settings, library, smtp_sockets, on_event, http_sockets) as gateway:
         _settle_memory()

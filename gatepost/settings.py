@@ -420,6 +420,16 @@ class Settings:
     log_level: str = _setting(
         "log.level", "word", "info", "least severity that is logged", words=("debug", "info", "warning", "error")
     )
+    log_format: str = _setting(
+        "log.format", "word", "text", "form of the log, and of the line for each message", words=("text", "json")
+    )
+    log_redact: str = _setting(
+        "log.redact",
+        "word",
+        "none",
+        "what is made unrecognisable in the log: local-parts of addresses, or nothing",
+        words=("none", "addresses"),
+    )
 
     # not settings: where they came from
     files: tuple[Path, ...] = ()

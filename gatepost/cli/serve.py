@@ -1,6 +1,5 @@
 """`gatepost serve`: run the gateway until SIGINT or SIGTERM."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,12 +48,11 @@ def command(
     Without any file it listens on 127.0.0.1:2525, takes mail for every recipient and stores it under ./var/mail. SIGINT and SIGTERM
     end it cleanly; SIGHUP, or a changed rules file, loads the rules again.
     """
-    from gatepost.serve import run  # noqa: PLC0415 - `gatepost serve --help` needs none of it
+    from gatepost.log_lines import configure_logging  # noqa: PLC0415 - `gatepost serve --help` needs none of it
+    from gatepost.serve import run  # noqa: PLC0415 - as above
 
     settings = _with_options(settings_of(config, data), rules, listen, dns, proxy_from)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # aiosmtpd logs each line of each message at DEBUG and each command at INFO.
-    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    configure_logging(settings)
     return run(settings, ready_file=ready_file, quiet=quiet)
 
 
