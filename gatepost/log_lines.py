@@ -10,7 +10,7 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -95,7 +95,7 @@ class JsonLines(logging.Formatter):
         return json_line(entry)
 
 
-def json_line(entry: dict[str, object]) -> str:
+def json_line(entry: Mapping[str, object]) -> str:
     """One line, without its end, that no terminal acts on. What is no Unicode text is shown as its escape."""
     try:
         encoded = msgspec.json.encode(entry)
