@@ -99,9 +99,9 @@ def composed(alert: Alert, *, recipients: Sequence[str], hostname: str) -> bytes
             header_field("Content-Transfer-Encoding", "8bit"),
         )
     )
-    over = "It is over. It was:\r\n\r\n" if alert.state == "resolved" else ""
-    text = f"{over}{alert.text}\r\n\r\n{hostname}, {alert.at:%Y-%m-%d %H:%M:%SZ}\r\n"
-    return head + b"\r\n" + text.encode()
+    over = ["It is over. It was:", ""] if alert.state == "resolved" else []
+    lines = [*over, alert.text, "", f"{hostname}, {alert.at:%Y-%m-%d %H:%M:%SZ}", ""]
+    return head + b"\r\n" + "\r\n".join(lines).encode()
 
 
 def _webhook_sink(url: str, http: HttpClient, hostname: str) -> Sink:
