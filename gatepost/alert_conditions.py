@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from gatepost.metrics import total
+from gatepost.settings import Settings
 from gatepost.survey import Survey
 from mail.counters import Key, key
 
@@ -25,6 +26,18 @@ class Thresholds:
     disk_octets: int = 2 * 2**30
     certificate_seconds: int = 14 * 86400
     silence_seconds: int = 0
+
+
+def thresholds_of(settings: Settings) -> Thresholds:
+    return Thresholds(
+        dead=settings.alerts_dead,
+        unhandled=settings.alerts_unhandled,
+        unscanned=settings.alerts_unscanned,
+        oldest_retry_seconds=settings.alerts_oldest_retry,
+        disk_octets=settings.alerts_disk,
+        certificate_seconds=settings.alerts_certificate,
+        silence_seconds=settings.alerts_silence,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

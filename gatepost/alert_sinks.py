@@ -34,18 +34,6 @@ Sink = Callable[[Alert], Awaitable[None]]
 """Tells one alert. Raises an error of the house's family, or `OSError`, where it cannot."""
 
 
-def thresholds_of(settings: Settings) -> Thresholds:
-    return Thresholds(
-        dead=settings.alerts_dead,
-        unhandled=settings.alerts_unhandled,
-        unscanned=settings.alerts_unscanned,
-        oldest_retry_seconds=settings.alerts_oldest_retry,
-        disk_octets=settings.alerts_disk,
-        certificate_seconds=settings.alerts_certificate,
-        silence_seconds=settings.alerts_silence,
-    )
-
-
 def sinks_of(settings: Settings, http: HttpClient, relay: RelayClient | None, hostname: str) -> tuple[Sink, ...]:
     """Those of the settings. Mail without a relay has no way: `alert_warnings` says so."""
     sinks: list[Sink] = []

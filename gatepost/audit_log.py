@@ -82,6 +82,7 @@ _CHANGES: Mapping[str, Event] = {
     "re_evaluate": "messages_walked_again",
     "release_held": "quarantine_released",
     "delete_held": "quarantine_deleted",
+    "erase": "erased",
 }
 _MOST_NAMED = 50
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from actions.hold import ended, released
+from gatepost.audit_log import AuditLog, note_change
 from mail.errors import Malformed
 from mail.ids import is_message_id, shard_of
 from spool.control import NoServer, ask
@@ -223,6 +224,7 @@ async def request_change(data: Path, request: Request, now: datetime, *, timeout
             said = await ask(data / SOCKET, asked, timeout_seconds=timeout_seconds)
         except NoServer:
             said = await _apply_here(data, asked, now)
+            note_change(AuditLog(data, lambda: now), asked, msgspec.convert(said, Answer).changed)
         answer = msgspec.convert(said, Answer)
         total = Answer(
             changed=total.changed + answer.changed,

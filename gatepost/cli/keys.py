@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from actions.key_files import KeyFiles, KeyVersion, decoded, encoded, key_name
+from gatepost.audit_log import AuditLog
 from gatepost.cli.common import Exit, config_options, fail, json_option, print_json, settings_of
 from gatepost.cli.exits import FINDINGS, USAGE
 from gatepost.cli.layout import is_terminal, plural, table, visible
@@ -38,6 +39,7 @@ def create(name: str, source: Path | None, config: Path | None, data: Path | Non
     files = _files(config, data)
     versions = None if source is None else _exported(source)
     made = files.create(key_name(name), now(), versions)
+    _audit(config, data).note("key_created", key=key_name(name), version=made.version, id=str(made.id))
     click.echo(f"key {visible(name)} is {made.id}, version {made.version}: write kms_key_arn: alias/{key_name(name)}")
 
 
@@ -72,6 +74,8 @@ def rotate(name: str, places: tuple[str, ...], rewrap_only: bool, config: Path |
     storage = storage_of(settings)
     name = key_name(name)
     newest = storage.files.current(name) if rewrap_only else storage.files.rotate(name, now())
+    if not rewrap_only:
+        AuditLog(settings.data, now).note("key_rotated", key=name, version=newest.version)
     click.echo(f"key {name} has version {newest.version}" + ("" if rewrap_only else ", which wraps from now on"))
     if not asyncio.run(_rewrap(storage, places, name)):
         raise Exit(FINDINGS)
@@ -95,6 +99,7 @@ def shred(name: str, number: int | None, yes: bool, config: Path | None, data: P
             raise fail(f"this would destroy {what}; say --yes", USAGE)
         click.confirm(f"Destroy {what}? What it encrypted is lost", abort=True)
     gone = files.shred(name, number)
+    _audit(config, data).note("key_shredded", key=name, versions=list(gone))
     click.echo(f"shredded {plural(len(gone), 'version')} of key {name}: {', '.join(map(str, gone))}")
 
 
@@ -106,6 +111,7 @@ def export(name: str, output: Path | None, config: Path | None, data: Path | Non
     """Write a key with all of its versions, for a safe place; `create --from` brings it back."""
     versions = _files(config, data).versions(key_name(name))
     content = msgspec.json.format(msgspec.json.encode([encoded(version) for version in versions])) + b"\n"
+    _audit(config, data).note("key_exported", key=key_name(name), versions=[version.version for version in versions])
     if output is None:
         if is_terminal():
             raise fail("a key is not for a terminal; write it to a file with -o FILE", USAGE)
@@ -121,6 +127,10 @@ def export(name: str, output: Path | None, config: Path | None, data: Path | Non
 
 def _files(config: Path | None, data: Path | None) -> KeyFiles:
     return KeyFiles(key_directory(settings_of(config, data)))
+
+
+def _audit(config: Path | None, data: Path | None) -> AuditLog:
+    return AuditLog(settings_of(config, data).data, now)
 
 
 def _exported(source: Path) -> list[KeyVersion]:

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gatepost.audit_log import AuditLog
 from gatepost.cli.common import config_options, fail, json_option, print_json, settings_of
 from gatepost.cli.exits import USAGE
 from gatepost.cli.layout import plural, table, time_text, visible
@@ -83,6 +85,7 @@ def unpin(config: Path | None, data: Path | None) -> None:
     """Let the next change of the rules file become active again."""
     with _books(config, data) as (books, directory):
         books.unpin()
+        _audit(directory).note("rules_unpinned")
         _tell_server(directory)
     click.echo("unpinned: the next change of the rules file becomes active")
 
@@ -101,10 +104,15 @@ def _books(config: Path | None, data: Path | None) -> Iterator[tuple[RuleBooks, 
 
 def _activate(books: RuleBooks, version: BookVersion, directory: Path) -> None:
     books.activate(version.digest, pinned=True)
+    _audit(directory).note("rules_activated", version=version.digest, origin=version.origin, pinned=True)
     _tell_server(directory)
     click.echo(
         f"{version.digest[:_SHOWN]} ({visible(version.origin)}) is active, and pinned until: gatepost rules unpin"
     )
+
+
+def _audit(directory: Path) -> AuditLog:
+    return AuditLog(directory, lambda: datetime.now(UTC))
 
 
 def _tell_server(directory: Path) -> None:

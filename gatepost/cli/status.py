@@ -1,19 +1,18 @@
 """`gatepost status`: one line for a monitoring system, in the form of a Nagios plugin."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from gatepost.alert_conditions import Condition, conditions
-from gatepost.alert_sinks import thresholds_of
+from gatepost.alert_conditions import Condition, conditions, thresholds_of
 from gatepost.cli.common import config_options, print_json, settings_of
 from gatepost.cli.layout import visible
 from gatepost.health import readiness
 from gatepost.metrics import by_label, total
 from gatepost.settings import Settings
 from gatepost.survey import Survey, Surveyor
-from gatepost.wire import now
 from mail.counters import key
 from mail.errors import Temporary
 from spool.control import NoServer
@@ -44,9 +43,13 @@ def command(as_json: bool, config: Path | None, data: Path | None) -> int:
     return level
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 async def _look(settings: Settings) -> tuple[Survey | None, Standing, tuple[Condition, ...]]:
     """The survey, or why there is none; what waits in the spool in any case."""
-    surveyor = Surveyor(settings.data, clock=now)
+    surveyor = Surveyor(settings.data, clock=_now)
     try:
         survey = await surveyor.survey()
         return survey, survey.standing, ()

@@ -2,19 +2,18 @@
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from gatepost.alert_conditions import conditions
-from gatepost.alert_sinks import thresholds_of
+from gatepost.alert_conditions import conditions, thresholds_of
 from gatepost.cli.common import config_options, fail, settings_of
 from gatepost.cli.exits import FAILED
 from gatepost.cli.layout import is_terminal, width
 from gatepost.settings import Settings
 from gatepost.survey import Surveyor
 from gatepost.top_frame import frame
-from gatepost.wire import now
 from mail.errors import Temporary
 from spool.control import NoServer
 
@@ -48,8 +47,12 @@ def command(once: bool, interval: float, config: Path | None, data: Path | None)
         sys.stdout.flush()
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 async def _once(settings: Settings, interval: float) -> None:
-    surveyor = Surveyor(settings.data, clock=now)
+    surveyor = Surveyor(settings.data, clock=_now)
     try:
         before = await surveyor.survey()
         await asyncio.sleep(interval)
@@ -61,7 +64,7 @@ async def _once(settings: Settings, interval: float) -> None:
 
 async def _live(settings: Settings, interval: float) -> None:
     """A server that goes away is waited for."""
-    surveyor = Surveyor(settings.data, clock=now)
+    surveyor = Surveyor(settings.data, clock=_now)
     before = None
     while True:
         try:
@@ -69,7 +72,7 @@ async def _live(settings: Settings, interval: float) -> None:
             text = frame(before or after, after, conditions(after, thresholds_of(settings)), columns=width())
             before = after
         except Temporary as error:
-            before, text = None, f"{now():%H:%M:%S}Z  {error}"
+            before, text = None, f"{_now():%H:%M:%S}Z  {error}"
         _draw(text)
         await asyncio.sleep(interval)
 

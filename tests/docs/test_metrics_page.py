@@ -62,7 +62,7 @@ def test_the_page_shows_the_table() -> None:
 
 
 def test_the_page_names_every_check() -> None:
-    source = (Path(ROOT) / "gatepost" / "observation.py").read_text()
+    source = (Path(ROOT) / "gatepost" / "observer.py").read_text()
     names = dict.fromkeys(re.findall(r'Check\(name="([a-z]+)"', source))
     table = PAGE.read_text().partition("| check |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE)) == set(names)
