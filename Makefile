@@ -14,7 +14,7 @@ define prepare
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test install dev engines interop lint format types lock dist torture fuzz bench clean
+.PHONY: help serve test install dev engines interop lint format types lock dist torture fuzz bench beside clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ fuzz: ## fuzz what reads strangers' text, a minute each (ARGS="600 spf_record ad
 
 bench: install ## measure messages a second and CPU per message
 	$(BIN)/python -m bench $(ARGS)
+
+beside: install ## measure us beside Postfix, Exim and others (root, Debian 12; bench/beside.py says how)
+	bench/yardstick/setup.sh
+	$(BIN)/python -m bench.beside $(ARGS)
 
 clean: ## remove what the targets above made, but not ./var
 	rm -rf .venv .tools .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
