@@ -141,6 +141,8 @@ class Machine:
 
     def secured(self, tls: Tls) -> None:
         """TLS stands. The client must say EHLO again, and nothing it said before counts (RFC 3207 §4.2)."""
+        if self._is_over:
+            return
         protocol = self.client.protocol if self.config.implicit_tls else "SMTP"
         self.client = changed(self.client, tls=tls, helo=None, protocol=protocol)
         self.greeted_with = ""
@@ -196,7 +198,9 @@ class Machine:
     # --- for the commands
 
     def ask(self, event: Event) -> None:
-        self._events.append(event)
+        """Nothing is asked once it is over: an answer that came too late is no reason to."""
+        if not self._is_over:
+            self._events.append(event)
 
     def send(self, reply: Reply | None) -> None:
         if reply is None or self._is_over:
@@ -228,7 +232,6 @@ class Machine:
         """The last events; nothing is read after them. A second call changes nothing."""
         if self._is_over:
             return
-        self._is_over = True
         self._input, self._at = b"", 0
         self._reader = (
             _read_nothing  # a reader refers to the machine: let both go at once, without the garbage collector
@@ -236,6 +239,7 @@ class Machine:
         if type(self._asked) not in (Mail, Data):  # their answer decides whether there is a transaction to drop
             self.drop_transaction()
         self.ask(Close(linger))
+        self._is_over = True
 
     def read_with(self, reader: Callable[[], bool]) -> None:
         """From here on the input is content, until `read_commands`."""

@@ -55,7 +55,7 @@ def run_all(seconds: int, names: list[str]) -> int:
 def run_one(name: str, options: list[str]) -> None:
     import atheris  # noqa: PLC0415 - only here, and only where `make fuzz` put it
 
-    with atheris.instrument_imports(include=["mail", "verdicts", "dkim", "spf", "authres"]):
+    with atheris.instrument_imports(include=["mail", "verdicts", "smtp", "dkim", "spf", "authres"]):
         from targets import TARGETS  # noqa: PLC0415
     atheris.Setup([sys.argv[0], *options], TARGETS[name])
     atheris.Fuzz()

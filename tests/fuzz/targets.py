@@ -12,6 +12,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from session_target import session
+
 from mail.address import Mailbox, parse_domain, parse_mailbox, parse_path
 from mail.address_list import parse_address_list
 from mail.client import Client
@@ -248,5 +250,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         address,
         zone_answers,
         dns_wire,
+        session,
     )
 }
