@@ -10,7 +10,7 @@ from inbound.trail import Refusal, Teller, Trail, endings
 from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
-from mail.reply import NEED_MAIL, NO_SUCH_MAILBOX, SENDER_OK, TRY_AGAIN, Reply
+from mail.reply import BAD_SEQUENCE, NEED_MAIL, NO_SUCH_MAILBOX, SENDER_OK, TRY_AGAIN, Reply
 from mail.values import changed
 from smtp.door import Denial
 from verdicts.arriving import ArrivingMessage
@@ -172,7 +172,7 @@ class InboundSession:
         elif command == "RCPT" and trail is not None:
             # A recipient's own refusal is not to be overwritten by a later one's bad syntax.
             trail.refusal = trail.refusal or Refusal("rcpt", reply, limit=limit)
-        elif command == "MAIL" and trail is None:
+        elif command == "MAIL" and trail is None and reply.code != BAD_SEQUENCE.code:
             await self._log(Refusal("mail", reply, limit=limit))
         else:
             self._stray = Refusal("ehlo" if self._client.helo is None else "mail", reply, limit=limit)

@@ -22,7 +22,7 @@ from smtp.door import Denial
 from smtp.events import Arrived, Breathe, Close, Data, Event, Greet, StartTls, Verb
 from smtp.machine import Machine
 from smtp.patience import Patience
-from smtp.tls import established
+from smtp.tls import established, why_failed
 
 log = logging.getLogger("gatepost.smtp")
 _FLUSH_SECONDS = 10  # for the last reply to leave
@@ -237,7 +237,7 @@ class Driver(asyncio.Protocol):
                 ssl_handshake_timeout=config.timeouts.tls,
             )
         except Exception as error:  # the client may be gone, lie or be slow
-            log.info("connection %d: TLS failed: %s", self.number, type(error).__name__)
+            log.info("connection %d: TLS failed: %s", self.number, why_failed(error))
             if plain is not None:
                 plain.abort()
             transport = None

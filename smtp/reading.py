@@ -107,8 +107,13 @@ def _tell(machine: "Machine", content: Content) -> None:
 
 
 def _deliver(machine: "Machine", raw: bytes) -> None:
+    if not machine.strict:
+        raw = normalise(raw)
+        if len(raw) > machine.config.limits.message_octets:  # it has grown: a lone LF is two octets now
+            _refuse(machine, "DATA", MESSAGE_TOO_BIG, SIZE_LIMIT)
+            return
     machine.read_commands()
-    machine.ask(Data(machine.transaction.envelope(), raw if machine.strict else normalise(raw)))
+    machine.ask(Data(machine.transaction.envelope(), raw))
 
 
 def _refuse(machine: "Machine", command: str, reply: Reply, limit: str = "") -> None:

@@ -86,6 +86,13 @@ def established(connection: ssl.SSLObject) -> Tls:
     )
 
 
+def why_failed(error: Exception) -> str:
+    """What became of a handshake, in words for the log."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return "it took too long" if isinstance(error, TimeoutError) else "the client was gone"
+
+
 def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:
     """The PEM file with our own certificate and key in the state directory, made there (0600) if it is not."""
     path = directory / "self-signed.pem"
