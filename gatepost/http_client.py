@@ -8,6 +8,7 @@ here and the judged addresses are the ones connected to, so an answer that chang
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -88,7 +89,12 @@ class AiohttpClient:
             self._session = None
 
     def _refuse_literal(self, url: str) -> None:
-        """An address in the URL itself is never asked of the resolver."""
+        """An address in the URL itself is never asked of the resolver.
+
+        Only ASCII: aiohttp folds other digits and dots into those of an address, after this has looked (UTS #46).
+        """
+        if not url.isascii():
+            raise Permanent("not an ASCII URL: write the host as xn--…")
         try:
             parts = urlsplit(url)
             host = parts.hostname or ""
@@ -107,7 +113,11 @@ class AiohttpClient:
         if self._session is None:
             resolver = _JudgingResolver(self._resolver or aiohttp.ThreadedResolver(), self._private_hosts)
             connector = aiohttp.TCPConnector(
-                resolver=resolver, limit=0, use_dns_cache=False, ssl=self._ssl_context or True
+                resolver=resolver,
+                limit=0,
+                use_dns_cache=False,
+                ssl=self._ssl_context or True,
+                socket_factory=_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -116,6 +126,18 @@ class AiohttpClient:
                 headers={"User-Agent": "gatepost", "Accept-Encoding": "identity"},
             )
         return self._session
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for one address: the last place where what is never reached is refused, however its URL was written."""
+    family, kind, protocol, _, place = address
+    try:
+        reason = refusal(place[0], place[0])
+    except ValueError:
+        reason = "not an address"
+    if reason is not None:
+        raise Permanent(reason)
+    return socket.socket(family, kind, protocol)
 
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:

@@ -12,6 +12,7 @@ from acting import Handler, listening
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from actions.http_port import REPLY_OCTETS
+from gatepost import http_client
 from gatepost.http_client import AiohttpClient
 from mail.errors import Permanent, Temporary
 
@@ -39,14 +40,14 @@ class Names(AbstractResolver):
     """A DNS that answers every name with the same addresses, as an attacker's would."""
 
     def __init__(self, *addresses: str) -> None:
-        self._addresses = addresses
+        self.addresses = addresses
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         return [
             ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
-            for address in self._addresses
+            for address in self.addresses
         ]
 
     async def close(self) -> None:
@@ -151,6 +152,13 @@ async def test_refused_connection_is_temporary(client: AiohttpClient) -> None:
         "http://[fe80::1]/",
         "http://[::ffff:169.254.169.254]/",
         "http://0.0.0.0/",
+        "http://2852039166/",
+        "http://0251.0376.0251.0376/",
+        "http://169.254.43518/",
+        "http://①⑥⑨.254.169.254/",
+        "http://169。254。169。254/",
+        "http://user@169.254.169.254/",
+        "http://hooks.example\\@169.254.169.254/",
         "ftp://hooks.example/",
         "file:///etc/passwd",
         "http://",
@@ -186,4 +194,27 @@ async def test_refused_addresses_of_a_name_are_left_out_and_the_others_used() ->
     async with receiver(answer) as url:
         client = AiohttpClient(resolver=Names("169.254.169.254", "127.0.0.1"))
         assert (await client.post(url.replace("127.0.0.1", "hooks.internal"), {}, b"", 5)).status == 204
+        await client.close()
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "0.0.0.0", "2852039166", "metadata.google.internal"])
+def test_no_socket_is_made_for_what_is_never_reached(address: str) -> None:
+    """Whatever a URL was taken for before: this is what is connected to."""
+    with pytest.raises(Permanent):
+        http_client._socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 80)))
+
+
+async def test_a_name_that_leads_elsewhere_the_second_time_is_judged_again() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+    names = Names("127.0.0.1")
+    async with receiver(answer) as url:
+        client = AiohttpClient(resolver=names, private_hosts=("rebinding.example",))
+        named = url.replace("127.0.0.1", "rebinding.example")
+        assert (await client.post(named, {}, b"", 5)).status == 204
+        names.addresses = ("169.254.169.254",)
+        with pytest.raises(Permanent, match="metadata"):
+            await client.post(named, {}, b"", 5)
         await client.close()
