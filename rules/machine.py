@@ -130,7 +130,7 @@ class Evaluation(Value, frozen=True, kw_only=True):
             return changed(self, gone=self.gone | frozenset(step.recipients), taken=())
         if is_answering(spec) and outcome.control is Control.STOP_RULE:
             return changed(self, taken=())
-        if spec.type == "add_header":
+        if spec.type == "add_header" and outcome.result is not Result.DEAD:  # what can be no field stands nowhere
             name, value = added_field(spec)
             return changed(self, added=(*self.added, (name, value)), facts=self.facts.with_field(name, value))
         return self

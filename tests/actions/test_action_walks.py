@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from acting import (
     BOUNCE,
     ID,
@@ -15,6 +16,7 @@ from acting import (
     webhook,
 )
 
+from actions.add_header import AddHeader
 from mail.outcome import Control, Outcome, Result
 from spool.ports import MessageState
 
@@ -38,6 +40,16 @@ async def test_step_sees_the_message_with_the_headers_that_were_added_before_it(
     house = make(rule("a", disk(), add_header("X-Team", "support"), disk()), disk=stored)
     await house.deliver()
     assert [context.content for context in stored.seen] == [RAW, b"X-Team: support\r\n" + RAW]
+
+
+@pytest.mark.parametrize("value", ["a\r\nBcc: all@example.com", "a\nX: y", "a\rX: y", "\0"])
+async def test_a_line_break_from_the_environment_becomes_no_field_and_holds_up_nothing(make: Make, value: str) -> None:
+    stored = Told()
+    house = make(rule("a", add_header("X-Team", "${TEAM}"), disk()), add_header=AddHeader(), disk=stored)
+    house.environment["TEAM"] = value
+    await house.deliver()
+    assert await house.results() == ["dead", "done"]
+    assert [context.step.added for context in stored.seen] == [()]
 
 
 async def test_message_that_no_rule_handles_ends_unhandled(make: Make) -> None:
