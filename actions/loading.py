@@ -14,7 +14,7 @@ from mail.receipt import Receipt, decode_receipt
 from rules.compiled import CompiledBook
 from rules.machine import Evaluation
 from rules.step import Step
-from spool.ports import Job, JobKind, LedgerRow, MessageState, NotFound, Spool, StoredMessage
+from spool.ports import Job, JobKind, LedgerRow, Messages, MessageState, NotFound, StoredMessage
 
 Books = Callable[[str], CompiledBook]
 
@@ -58,7 +58,7 @@ class Found:
     receipt: Receipt
 
 
-async def find(spool: Spool, job: Job) -> Found:
+async def find(spool: Messages, job: Job) -> Found:
     """Raises `NotFound` when retention has removed the message."""
     message = await spool.message(job.message_id)
     if message.header is None or not message.has_body:
@@ -66,7 +66,7 @@ async def find(spool: Spool, job: Job) -> Found:
     return Found(message=message, receipt=decode_receipt(message.receipt, message.header, message.answers))
 
 
-async def load(spool: Spool, books: Books, job: Job, found: Found) -> Loaded:
+async def load(spool: Messages, books: Books, job: Job, found: Found) -> Loaded:
     message, receipt = found.message, found.receipt
     raw = await spool.body(job.message_id)
     ledger = await spool.ledger(job.message_id)

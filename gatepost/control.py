@@ -27,6 +27,7 @@ from spool.rule_sets import open_rule_books
 
 SOCKET = "control.sock"
 RULE_BOOKS = "rules.db"
+OBSERVE = {"operation": "observe"}  # answered by a list of `gatepost.observation.Observation`, one for each worker
 IDS_AT_ONCE = 1000  # so that a request stays far below the longest line the socket takes
 
 NO_JOB = "is no job (it may have ended)"

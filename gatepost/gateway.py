@@ -1,242 +1,265 @@
-"""The running gateway: every part, opened in the order in which it is needed and closed in reverse.
+"""What a worker opens: every part, in the order in which it is needed, and closed in reverse (semantics.md §6).
 
-semantics.md §6 has worker processes with a shard each; this is the one that there is: it holds shard 0, listens itself and answers
-commands on the control socket.
+It takes mail in its own shard, runs the jobs of every shard that it was dealt, and does what an operator asks of those. What only
+one of all workers may do, the first does.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from actions.loading import Fresh
 from actions.protocol import Prepend
 from actions.runner import Runner, Tuning
-from actions.table import make_actions
+from actions.table import Ports, make_actions
 from gatepost import wire
-from gatepost.control import SOCKET, apply
-from gatepost.edge import RATES, gate_of
-from gatepost.http_content import ContentServer
+from gatepost.control import apply
+from gatepost.edge import RATES
+from gatepost.http_parts import Everyone, http_server_of
 from gatepost.http_server import HttpServer
-from gatepost.http_topics import TopicApi
+from gatepost.intake import Intake, OnAccept
 from gatepost.library import Library
-from gatepost.publishing import Publishing, keep_asking, make_due, topics_of
-from gatepost.scanners import scanners_of
+from gatepost.listening import Doors
+from gatepost.observer import Observer
+from gatepost.publishing import keep_asking, make_due, topics_of
 from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
-from inbound.backend import InboundBackend
-from inbound.counting import counting
+from gatepost.shards import Share
 from inbound.event import Event
-from inbound.ports import Judge, Services
-from inbound.rate_table import create_rate_table
-from inbound.sampling import Sampler
+from inbound.rate_table import RateTable
 from mail.counters import Counters
-from mail.entropy import entropy
-from mail.ids import shard_of
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook
 from smtp.listener import Listener, listen
-from spool.control import serve_control
 from spool.database import open_spool
 from spool.ports import Accepted, Job, Retention, Spool
 from spool.reader import open_reader
-from verdicts.auth_results import forged_spans
-from verdicts.ports import Resolver
 
 log = logging.getLogger("gatepost")
-_SHARD = 0
 _SWEEP_SECONDS = 60.0
+_LOCK_SECONDS = 8.0  # for the workers of a parent that died a moment ago to be gone
 _QUEUED_UNITS = 256  # semantics.md §6: more than these in the writer's queue pause reading
+_SWEPT = ("messages", "headers", "bodies")
 _WRITER_WAIT_SECONDS = 0.02  # semantics.md §6: the runner claims nothing while an accept waits longer than this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Gateway:
-    """What `serve` watches over: `runner` and `broken` end with an exception if the spool broke."""
+    """A worker's parts at work; `opened` makes it. `ended` is done, with an exception, if a shard broke."""
 
+    settings: Settings
+    library: Library
+    share: Share
+    spools: Mapping[int, Spool]
+    runners: Mapping[int, Runner]
+    intake: Intake
+    http: HttpServer
     listener: Listener
-    runner: "asyncio.Task[None]"
-    broken: "asyncio.Future[None]"
-    http_addresses: tuple[str, ...] = ()
+    counters: Counters
+    started_at: datetime
+    ended: "asyncio.Future[None]"
+
+    async def operate(self, request: dict[str, Any]) -> Any:
+        """Do what a command asks of our shards (`gatepost.control`)."""
+        self.library.refresh()
+        answer = await apply(self.spools, request, now=wire.now(), active=lambda: self.library.active().digest)
+        for runner in self.runners.values():
+            runner.wake()
+        return answer
+
+    async def observe(self) -> list[dict[str, Any]]:
+        """Our part of what the request `OBSERVE` is answered."""
+        observer = Observer(
+            worker=self.share.worker,
+            started_at=self.started_at,
+            counters=self.counters,
+            settings=lambda: self.settings,
+            library=self.library,
+            spools=tuple(self.spools.values()),
+            listener=self.listener,
+            resolver=self.intake.resolver,
+            waiting_steps=lambda: sum(runner.backlog for runner in self.runners.values()),
+            is_broken=self.ended.done,
+        )
+        return [(await observer.observe()).as_json()]
+
+    async def confirmed(self, topic_arn: str) -> None:
+        """Let what waits for a subscriber of this topic be tried now."""
+        topics = topics_of(self.library.active().book)
+        for shard, spool in self.spools.items():
+            await make_due(spool, topics, topic_arn, wire.now())
+            self.runners[shard].wake()
+
+    def use(self, settings: Settings) -> None:
+        """Go on under these settings; connections stay. Raises what `Intake` raises, and then all is as it was."""
+        self.intake.use(settings, self.listener)
+        self.settings = settings
+
+    async def serve_http(self, sockets: Sequence[socket.socket]) -> None:
+        """Answer on these listening sockets too."""
+        await self.http.start(sockets)
 
 
 @contextlib.asynccontextmanager
 async def opened(
     settings: Settings,
     library: Library,
-    sockets: list[socket.socket],
+    share: Share,
+    doors: Doors,
     on_event: Callable[[Event], None],
-    http_sockets: Sequence[socket.socket] = (),
+    *,
+    http_addresses: Sequence[str] = (),
+    everyone: Everyone,
 ) -> AsyncIterator[Gateway]:
-    """The whole gateway on these listening sockets; leaving it drains sessions and steps, then closes the spool."""
+    """The whole of a worker at these doors; leaving it drains sessions and steps, then closes the spools.
+
+    `http_addresses` are those of the one HTTP listener, whoever serves it. `everyone` has every worker, us too, do what a request
+    to a worker says (`gatepost.worker`).
+    """
     counters = Counters()
     async with contextlib.AsyncExitStack() as stack:
-        broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        spool = open_spool(
-            settings.data,
-            _SHARD,
-            on_broken=broken.set_exception,
-            commit_seconds=counters.histogram("spool_commit_seconds"),
-        )
-        stack.push_async_callback(spool.close)
-        http_addresses = tuple(map(shown_address, http_sockets))
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        spools: dict[int, Spool] = {}
+        for shard in share.shards:
+            spools[shard] = _spool(settings, shard, counters, ended)
+            stack.push_async_callback(spools[shard].close)
         effects = wire.effects_of(settings, wire.now, http_addresses=http_addresses)
         stack.push_async_callback(effects.close)
-        runner = Runner(
-            spool,
-            books=library.by_digest,
-            actions=make_actions(effects.ports),
-            prepend=wire.prepend_of(settings),
-            clock=wire.now,
-            environment=os.environ,
-            tuning=Tuning(held=lambda: spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS),
+        spool = spools[share.shards[0]]
+        runners: dict[int, Runner] = {}
+        on_accept = _handing_to(runners, spool.shard)
+        counts = RateTable(settings.data / RATES, workers=share.workers).column(share.worker)
+        intake = Intake(
+            settings, library, spool, on_accept=on_accept, on_event=on_event, counters=counters, counts=counts
+        )
+        stack.push_async_callback(intake.close)
+        runners |= _runners(spools, library, effects.ports, intake.prepend, counters)
+        http = http_server_of(effects.publishing, library, settings, intake.prepend, everyone)
+        stack.push_async_callback(http.close)
+        if doors.http:
+            await http.start(doors.http)
+        for runner in runners.values():
+            _run(runner, ended)
+        stack.push_async_callback(_drain, runners.values())
+        listener = await listen(
+            doors.smtp,
+            intake.backend,
+            intake.config,
+            tls_where=doors.tls,
+            is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
+            census=counts,
             counters=counters,
         )
-        if http_sockets:
-            server = _http_server(effects.publishing, library, spool, wire.prepend_of(settings), runner.wake)
-            stack.push_async_callback(server.close)
-            await server.start(http_sockets)
-        asking = asyncio.create_task(keep_asking(effects.publishing, lambda: library.active().book, wire.now))
-        stack.callback(asking.cancel)
-        running = asyncio.create_task(runner.run())
-        stack.push_async_callback(runner.drain)
-        if settings.s3_setup_notification:
-            active, buckets = lambda: library.active().book, effects.storage.buckets
-            announcing = asyncio.create_task(keep_announcing(active, buckets, wire.now))
-            stack.callback(announcing.cancel)
-        sweeping = asyncio.create_task(_sweep(spool, library, settings))
-        stack.callback(sweeping.cancel)
-        scanners = scanners_of(settings)
-        stack.push_async_callback(scanners.close)
-        resolver = wire.resolver_of(settings, counters)
-        judge = wire.judge_of(settings, resolver, scanners)
-        services = _services(settings, resolver, judge, library, spool, runner, on_event, counters)
-        control = await serve_control(settings.data / SOCKET, _operator(spool, library, runner))
-        stack.callback(control.close)
-        listener = await _listening(settings, sockets, services, spool)
+        gateway = Gateway(
+            settings=settings,
+            library=library,
+            share=share,
+            spools=spools,
+            runners=runners,
+            intake=intake,
+            http=http,
+            listener=listener,
+            counters=counters,
+            started_at=wire.now(),
+            ended=ended,
+        )
+        for task in _beside(gateway, effects):
+            stack.callback(asyncio.create_task(task).cancel)
         stack.push_async_callback(listener.drain)
-        yield Gateway(listener=listener, runner=running, broken=broken, http_addresses=http_addresses)
+        yield gateway
 
 
-async def _listening(
-    settings: Settings, sockets: Sequence[socket.socket], services: Services, spool: Spool
-) -> Listener:
-    """Mail is taken on these sockets, which stand in the order of `wire.addresses_of`, within the limits of the settings."""
-    counts = create_rate_table(settings.data / RATES, workers=1).column(0)
-    gate = gate_of(settings, counts, wire.hostname_of(settings))
-    services = replace(services, gate=gate, sampler=Sampler(settings.smtp_limit_rows))
-    plain = len(settings.listen)
-    return await listen(
-        sockets[:plain],
-        InboundBackend(services),
-        wire.smtp_config_of(settings, wire.tls_of(settings)),
-        tls_where=sockets[plain:],
-        is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
-        census=counts,
-        counters=services.counters,
+def _spool(settings: Settings, shard: int, counters: Counters, ended: "asyncio.Future[None]") -> Spool:
+    return open_spool(
+        settings.data,
+        shard,
+        wait_seconds=_LOCK_SECONDS,
+        on_broken=lambda error: _end(ended, error),
+        commit_seconds=counters.histogram("spool_commit_seconds"),
     )
 
 
-def shown_address(bound: socket.socket) -> str:
-    """`127.0.0.1:2580` or `[::1]:2580`."""
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _run(runner: Runner, ended: "asyncio.Future[None]") -> None:
+    running = asyncio.create_task(runner.run())
+    running.add_done_callback(lambda task: _end(ended, None if task.cancelled() else task.exception()))
 
 
-def _http_server(
-    publishing: Publishing, library: Library, spool: Spool, prepend: Prepend, wake: Callable[[], None]
-) -> HttpServer:
-    async def on_confirmed(topic_arn: str) -> None:
-        await make_due(spool, topics_of(library.active().book), topic_arn, wire.now())
-        wake()
-
-    topics = TopicApi(
-        publishing.subscriptions,
-        topics=lambda: topics_of(library.active().book),
-        ask=publishing.topics.ask,
-        say_farewell=publishing.topics.say_farewell,
-        on_confirmed=on_confirmed,
-        clock=wire.now,
-    )
-    content = ContentServer(
-        publishing.links,
-        spool_of=lambda message_id: spool if shard_of(message_id) == _SHARD else None,
-        books=library.by_digest,
-        prepend=prepend,
-        clock=wire.now,
-    )
-    return HttpServer(publishing.signer, topics, content)
+def _end(ended: "asyncio.Future[None]", error: BaseException | None) -> None:
+    """The first failure counts; one shard's ends the worker."""
+    if error is not None and not ended.done():
+        ended.set_exception(error)
 
 
-def _operator(spool: Spool, library: Library, runner: Runner) -> Callable[[dict[str, Any]], Awaitable[Any]]:
-    """What a command's request on the control socket does."""
+def _runners(
+    spools: Mapping[int, Spool], library: Library, ports: Ports, prepend: Prepend, counters: Counters
+) -> dict[int, Runner]:
+    """One for each shard."""
+    actions = make_actions(ports)
+    return {
+        shard: Runner(
+            spool,
+            books=library.by_digest,
+            actions=actions,
+            prepend=prepend,
+            clock=wire.now,
+            environment=os.environ,
+            tuning=Tuning(held=partial(_is_held, spool)),
+            counters=counters,
+        )
+        for shard, spool in spools.items()
+    }
 
-    async def handle(request: dict[str, Any]) -> Any:
-        library.refresh()
-        if request == {"operation": "rules"}:
-            return library.active().digest
-        answer = await apply({_SHARD: spool}, request, now=wire.now(), active=lambda: library.active().digest)
-        runner.wake()
-        return answer
 
-    return handle
+async def _drain(runners: Collection[Runner]) -> None:
+    await asyncio.gather(*(runner.drain() for runner in runners))
 
 
-def _handing_to(runner: Runner) -> Callable[[Job, Accepted, Receipt, CompiledBook], None]:
-    """An accepted message goes to the runner as it is in memory, which spares reading it back from the spool."""
+def _is_held(spool: Spool) -> bool:
+    return spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS
+
+
+def _beside(gateway: Gateway, effects: wire.Effects) -> Iterator[Coroutine[Any, Any, None]]:
+    """What runs beside the mail until the end."""
+    settings, library, share = gateway.settings, gateway.library, gateway.share
+    yield _sweep(gateway, forgets=share.is_first)
+    if share.is_first:
+        yield keep_asking(effects.publishing, lambda: library.active().book, wire.now)
+    if share.is_first and settings.s3_setup_notification:
+        yield keep_announcing(lambda: library.active().book, effects.storage.buckets, wire.now)
+
+
+def _handing_to(runners: Mapping[int, Runner], shard: int) -> OnAccept:
+    """An accepted message goes to its runner as it is in memory, which spares reading it back from the spool."""
 
     def hand_over(job: Job, unit: Accepted, receipt: Receipt, book: CompiledBook) -> None:
-        runner.take(job, Fresh(state=unit.state, receipt=receipt, raw=unit.raw, book=book))
+        runners[shard].take(job, Fresh(state=unit.state, receipt=receipt, raw=unit.raw, book=book))
 
     return hand_over
 
 
-def _services(
-    settings: Settings,
-    resolver: Resolver,
-    judge: Judge,
-    library: Library,
-    spool: Spool,
-    runner: Runner,
-    on_event: Callable[[Event], None],
-    counters: Counters,
-) -> Services:
-    return Services(
-        book=library.active,
-        judge=judge,
-        forged_spans=partial(forged_spans, authserv_id=settings.verdicts_authserv_id),
-        spool=spool,
-        on_accept=_handing_to(runner),
-        clock=wire.now,
-        entropy=entropy(secrets.token_bytes),
-        on_event=counting(counters, on_event),
-        name_of=wire.name_of(resolver),
-        lists=wire.dns_lists_of(settings, resolver),
-        settings=wire.inbound_settings_of(settings),
-        counters=counters,
-    )
+async def _sweep(gateway: Gateway, *, forgets: bool) -> None:
+    """Let retention take what it may, once a minute; whoever `forgets` also lets go of rule books that nothing refers to."""
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        swept = [await spool.sweep(wire.now(), _retention(gateway.settings)) for spool in gateway.spools.values()]
+        messages, headers, bodies = (sum(getattr(each, name) for each in swept) for name in _SWEPT)
+        if forgets and gateway.library.is_crowded:
+            gateway.library.forget(await open_reader(gateway.settings.data).rule_books())
+        if messages or bodies or headers:
+            log.info("retention: %d messages, %d headers and %d bodies removed", messages, headers, bodies)
 
 
-async def _sweep(spool: Spool, library: Library, settings: Settings) -> None:
-    """Let retention take what it may, once a minute."""
-    retention = Retention(
+def _retention(settings: Settings) -> Retention:
+    return Retention(
         metadata_seconds=settings.retention_metadata,
         headers_seconds=settings.retention_headers,
         full_seconds=settings.retention_full,
         cap_octets=settings.retention_cap,
     )
-    while True:
-        await asyncio.sleep(_SWEEP_SECONDS)
-        swept = await spool.sweep(wire.now(), retention)
-        if swept.messages:
-            library.forget(await open_reader(settings.data).rule_books())
-        if swept.messages or swept.bodies or swept.headers:
-            log.info(
-                "retention: %d messages, %d headers and %d bodies removed", swept.messages, swept.headers, swept.bodies
-            )

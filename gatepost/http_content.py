@@ -19,7 +19,7 @@ from mail.outcome import DONE
 from mail.receipt import Receipt
 from rules.machine import walk
 from rules.step import Step
-from spool.ports import Job, JobKind, JobState, NotFound, Spool
+from spool.ports import Job, JobKind, JobState, Messages, NotFound
 
 _PATH = re.compile(
     r"/(?:attachments/([0-9a-v]{40})/([0-9]{1,4})|messages/([0-9a-v]{40})/([0-9]{1,6})/([^/]+)/([0-9]{1,4}))\Z"
@@ -46,7 +46,7 @@ class ContentServer:
         self,
         links: ContentLinks,
         *,
-        spool_of: Callable[[str], Spool | None],
+        spool_of: Callable[[str], Messages | None],
         books: Books,
         prepend: Prepend,
         clock: Callable[[], datetime],
@@ -70,7 +70,7 @@ class ContentServer:
         except NotFound:
             return Served(status=404, body=b"no longer kept\n")
 
-    def _spool(self, message_id: str) -> Spool:
+    def _spool(self, message_id: str) -> Messages:
         spool = self._spool_of(message_id)
         if spool is None:
             raise NotFound("no such message here")

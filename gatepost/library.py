@@ -123,6 +123,11 @@ class Library:
         """Look at the pointer again: a command may have moved it."""
         self._active = None
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there is anything that `forget` could delete."""
+        return len(self._store.versions()) > _KEPT_VERSIONS
+
     def forget(self, referred: frozenset[str]) -> int:
         """Delete versions that no message refers to; the newest stay, for sessions that are pinned to them and for `rollback`."""
         newest = (version.digest for version in self._store.versions()[:_KEPT_VERSIONS])

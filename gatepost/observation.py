@@ -1,7 +1,7 @@
 """What one process sees of itself when it is asked: its counts, its gauges, and whether it can do its work (`gatepost.observer`).
 
-Every process that takes mail answers the request `{"operation": "observe"}` on its control socket with a list of observations:
-its own alone. Whoever passes requests on to several puts their lists together (`gatepost.survey` adds them up).
+The request `OBSERVE` on the control socket is answered with a list of observations, one of each worker (`gatepost.survey` adds
+them up).
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,6 @@ from typing import Any
 import msgspec
 
 from mail.counters import Key
-
-OBSERVE = {"operation": "observe"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from actions.http_targets import PRIVATE_HOSTS
 
 MB, MIB, GIB = 10**6, 2**20, 2**30
 DAY = 86_400
+MOST_WORKERS = 64
 ON_ERROR = ("defer", "accept", "reject")
 
 
@@ -45,6 +46,13 @@ class Settings:
     listen: tuple[str, ...] = _setting(
         "listen", "listen", lambda: ("127.0.0.1:2525",), "addresses to take mail on, HOST:PORT"
     )
+    workers: int = _setting(
+        "workers", "workers", 0, "processes that take mail, 64 at most; 0: one for each core that we may use"
+    )
+    user: str = _setting(
+        "user", "text", "", "started by root, run as this user once the ports are open; root's own by default"
+    )
+    group: str = _setting("group", "text", "", "and as this group; the user's own by default")
     proxy_from: tuple[str, ...] = _setting(
         "proxy_from", "cidrs", (), "networks whose connections begin with a PROXY header"
     )

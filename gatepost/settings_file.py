@@ -3,7 +3,6 @@
 *Trust.* The file is the operator's. `${NAME}` takes a value from the environment; an unset name is an error where it stands.
 """
 
-import math
 import os
 import re
 from collections.abc import Callable
@@ -14,24 +13,37 @@ from typing import Any
 
 from gatepost.edge import rate_in
 from gatepost.settings import Described, Settings, table
-from mail.address import parse_domain, parse_mailbox
-from mail.errors import Malformed
+from gatepost.settings_values import (
+    address_in,
+    deadline_in,
+    endpoint_in,
+    number_in,
+    parse_domain_or_below,
+    parsed_in,
+    url_in,
+    workers_in,
+    written,
+)
+from mail.address import parse_mailbox
 from rules.load_yaml import parse_yaml
 from rules.patterns import pattern_error
 from rules.schema_addresses import read_cidr
 from rules.schema_findings import Finding, Report, nearest
 from rules.schema_nodes import TOP, Mapping, Node, Scalar, Sequence, shown
 from rules.schema_reading import Reading
-from verdicts.daemon import parse_endpoint
 from verdicts.dns_lists import parse_dns_list
 
 MAX_OCTETS = 1 << 20
-MOST_DEADLINE_SECONDS = 120  # semantics.md §5
 SEARCHED = (Path("gatepost.yaml"), Path("/etc/gatepost/gatepost.yaml"))
+_READERS: dict[str, Callable[[Reading, Node, str], Any]] = {
+    "workers": workers_in,
+    "rate": rate_in,
+    "deadline": deadline_in,
+    "number": number_in,
+    "endpoint": endpoint_in,
+}
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LISTS = ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains", "addresses")
-_URL = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?\Z")
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +114,7 @@ class _Reader:
         for name, (key, node) in self._reading.entries(tree, "the settings", self._tops).items():
             if name == "version":
                 if not (isinstance(node, Scalar) and node.value == 1):
-                    self._reading.error("bad-version", node, f"version is {_written(node)}; expected 1")
+                    self._reading.error("bad-version", node, f"version is {written(node)}; expected 1")
             elif name in self._sections:
                 inner = {row.partition(".")[2] for row in self._rows if row.startswith(name + ".")}
                 for key_name, (_, value) in self._reading.entries(node, name, inner).items():
@@ -140,6 +152,8 @@ class _Reader:
 
     def _value(self, row: Described, node: Node) -> Any:
         reading, what = self._reading, row.name
+        if row.kind in _READERS:
+            return _READERS[row.kind](reading, node, what)
         match row.kind:
             case "text":
                 return reading.text(node, what, empty=True)
@@ -157,16 +171,8 @@ class _Reader:
                     if isinstance(node, Scalar) and node.text in ("0", "0s")
                     else reading.duration(node, what, most_days=3650)
                 )
-            case "rate":
-                return rate_in(reading, node, what)
-            case "deadline":
-                return self._deadline(node, what)
-            case "number":
-                return self._number(node, what)
             case "url":
-                return self._url(node, what, row.words)
-            case "endpoint":
-                return self._endpoint(node, what)
+                return url_in(reading, node, what, row.words)
             case "word":
                 return reading.word(node, what, row.words)
             case "path":
@@ -184,74 +190,29 @@ class _Reader:
             "texts": lambda item: self._reading.text(item, row.name),
             "cidrs": lambda item: read_cidr(self._reading, item, row.name),
             "paths": lambda item: self._path(self._reading.text(item, row.name) or "."),
-            "listen": lambda item: self._address(item, row.name),
-            "dns_lists": lambda item: self._parsed(item, row.name, "bad-dns-list", parse_dns_list),
-            "endpoints": lambda item: self._endpoint(item, row.name),
-            "domains": lambda item: self._parsed(
-                item, row.name, "bad-domain", _domain, "expected a domain, or .DOMAIN for those below"
+            "listen": lambda item: address_in(self._reading, item, row.name),
+            "dns_lists": lambda item: parsed_in(self._reading, item, row.name, "bad-dns-list", parse_dns_list),
+            "endpoints": lambda item: endpoint_in(self._reading, item, row.name),
+            "domains": lambda item: parsed_in(
+                self._reading,
+                item,
+                row.name,
+                "bad-domain",
+                parse_domain_or_below,
+                "expected a domain, or .DOMAIN for those below",
             ),
-            "addresses": lambda item: self._parsed(
-                item, row.name, "bad-address", parse_mailbox, "expected an address, as in ops@example.com"
+            "addresses": lambda item: parsed_in(
+                self._reading,
+                item,
+                row.name,
+                "bad-address",
+                parse_mailbox,
+                "expected an address, as in ops@example.com",
             ),
         }
         items = node.items if isinstance(node, Sequence) else [node]
         found = [readers[row.kind](item) for item in items]
         return None if None in found else tuple(found)
-
-    def _address(self, node: Node, what: str) -> str | None:
-        text = self._reading.text(node, what)
-        if text is None:
-            return None
-        if parse_address(text) is None:
-            self._reading.error(
-                "bad-address", node, f"{what} is {shown(text)}; expected HOST:PORT, as in 127.0.0.1:2525 or [::]:25"
-            )
-            return None
-        return text
-
-    def _deadline(self, node: Node, what: str) -> int | None:
-        seconds = self._reading.duration(node, what, most_days=1)
-        if seconds is not None and seconds > MOST_DEADLINE_SECONDS:
-            self._reading.error(
-                "bad-duration", node, f"{what} is {_written(node)}; expected {MOST_DEADLINE_SECONDS}s at most"
-            )
-            return None
-        return seconds
-
-    def _number(self, node: Node, what: str) -> float | None:
-        value = node.value if isinstance(node, Scalar) else None
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-        self._reading.wrong_type(node, what, "a number")
-        return None
-
-    def _url(self, node: Node, what: str, words: tuple[str, ...]) -> str | None:
-        text = self._reading.text(node, what)
-        if text is not None and text not in words and not _URL.match(text):
-            expected = f"expected {', '.join((*words, 'a URL'))}, as in http://127.0.0.1:11333"
-            self._reading.error("bad-url", node, f"{what} is {shown(text)}; {expected}")
-            return None
-        return text
-
-    def _endpoint(self, node: Node, what: str) -> str | None:
-        text = self._reading.text(node, what)
-        if text is not None and parse_endpoint(text) is None:
-            expected = "expected unix:/PATH or tcp:HOST:PORT, as in unix:/run/clamav/clamd.ctl"
-            self._reading.error("bad-address", node, f"{what} is {shown(text)}; {expected}")
-            return None
-        return text
-
-    def _parsed(self, node: Node, what: str, code: str, parse: Callable[[str], Any], expected: str = "") -> str | None:
-        """The text if `parse` takes it; what it makes of it, if that is text. `expected` stands for what it raises."""
-        text = self._reading.text(node, what)
-        if text is None:
-            return None
-        try:
-            made = parse(text)
-        except Malformed as error:
-            self._reading.error(code, node, f"{what} is {shown(text)}; {expected or error}")
-            return None
-        return made if isinstance(made, str) else text
 
     def _path(self, text: str) -> Path:
         return self._reading.base / Path(text).expanduser()
@@ -269,22 +230,6 @@ class _Reader:
                 self._reading.error("unset-variable", node, f"${{{name}}} is not set in the environment")
         text = _VARIABLE.sub(lambda match: self._environment.get(match.group(1), ""), node.text)
         return Scalar(text, text, True, node.line, node.column)
-
-
-def parse_address(text: str) -> tuple[str, int] | None:
-    """`HOST:PORT` or `[IPv6]:PORT`; port 0 lets the system choose."""
-    match = _ADDRESS.match(text)
-    if not match or int(match.group(3)) > 65535:
-        return None
-    return match.group(1) or match.group(2), int(match.group(3))
-
-
-def _domain(text: str) -> str:
-    return "." * text.startswith(".") + parse_domain(text.removeprefix("."))
-
-
-def _written(node: Node) -> str:
-    return shown(node.text) if isinstance(node, Scalar) else "no number"
 
 
 def _at_variable(variable: str, message: str) -> Finding:

@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gatepost.control import SOCKET
+from gatepost.control import OBSERVE, SOCKET
 from gatepost.metrics import merged
-from gatepost.observation import OBSERVE, Check, Observation, Rules, observations_of
+from gatepost.observation import Check, Observation, Rules, observations_of
 from gatepost.version import VERSION
 from mail.counters import Key, key
 from spool.control import ask

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from actions.object_store import ObjectStore
 from actions.placeholders import resolve
 from actions.protocol import Prepend
 from actions.table import Ports
+from gatepost.addresses import now as now  # noqa: PLC0414 - part of this module's face
 from gatepost.aws_topics import AwsQueues, AwsTopics
 from gatepost.edge import limits_of
 from gatepost.functions import Functions, functions_of
@@ -23,7 +24,6 @@ from gatepost.plugins import plugins_of
 from gatepost.publishing import Publishing, base_url_of, publishing_of
 from gatepost.scanners import Scanners
 from gatepost.settings import Settings
-from gatepost.settings_file import parse_address
 from gatepost.storage import Storage, storage_of
 from gatepost.zone_file import read_zone
 from inbound.ports import InboundSettings, Judge
@@ -49,11 +49,6 @@ from verdicts.ports import Resolver
 from verdicts.reverse_name import confirmed_name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def now() -> datetime:
-    """The wall clock, read here and handed down."""
-    return datetime.now(UTC)
 
 
 def hostname_of(settings: Settings) -> str:
@@ -181,23 +176,6 @@ def inbound_settings_of(settings: Settings) -> InboundSettings:
 
 def networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
-
-
-def addresses_of(settings: Settings) -> list[tuple[str, int]]:
-    """Where mail is taken: the addresses of `listen`, then those of `tls.listen`."""
-    return [address for address in map(parse_address, (*settings.listen, *settings.tls_listen)) if address is not None]
-
-
-def is_loopback(addresses: list[tuple[str, int]]) -> bool:
-    """Whether every listener can be reached from this machine only; a name counts by what it is, not by what it resolves to."""
-    return all(host == "localhost" or _is_loopback_ip(host) for host, _ in addresses)
-
-
-def _is_loopback_ip(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def relay_of(settings: Settings, clock: Callable[[], datetime]) -> RelayClient | None:

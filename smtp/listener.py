@@ -120,13 +120,19 @@ class Listener:
 
     # --- the end
 
-    async def drain(self, *, within_seconds: float = 30) -> None:
-        """Take no more connections, let every message under way end, and wait for all sessions; then `close`."""
+    async def stop_accepting(self) -> None:
+        """Take what waits in the queue, to be told 421 rather than be reset, and no more; the sockets are closed then."""
         self.is_draining = True
+        await _rounds()
         for server in self._servers:
             server.close()
+        await _rounds()
         for driver in tuple(self.connections):
             driver.leave_when_idle()
+
+    async def drain(self, *, within_seconds: float = 30) -> None:
+        """Take no more connections, let every message under way end, and wait for all sessions; then `close`."""
+        await self.stop_accepting()
         if self.connections:
             self._all_gone.clear()
             with contextlib.suppress(TimeoutError):
@@ -143,6 +149,12 @@ class Listener:
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
         self._ticker.cancel()
+
+
+async def _rounds() -> None:
+    """Let the loop look at its sockets, and act on what it found."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _at_ease() -> bool:

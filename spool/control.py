@@ -66,16 +66,13 @@ async def ask(path: Path, request: dict[str, Any], *, timeout_seconds: float = 3
         writer.close()
     if not line.endswith(b"\n"):
         raise Temporary(f"the server on {path} broke off")
-    answer = json.loads(line)
-    if "error" in answer:
-        raise _KINDS.get(answer["kind"], Temporary)(answer["error"])
-    return answer["ok"]
+    return unpacked(json.loads(line))
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
     try:
         while line := await reader.readline():
-            writer.write(json.dumps(await _answer(line, handler)).encode() + b"\n")
+            writer.write(json.dumps(await answered(line, handler)).encode() + b"\n")
             await writer.drain()
     except (ValueError, OSError) as error:
         _log.warning("a request on the control socket was cut off: %s", error)  # longer than a line may be, or gone
@@ -83,13 +80,19 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         writer.close()
 
 
-async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
+async def answered(line: bytes, handler: Handler) -> dict[str, Any]:
+    """What the handler says to the request on this line, as an answer of the protocol."""
     try:
         request = json.loads(line)
     except ValueError:
         request = None
     if not isinstance(request, dict):
         return {"error": "a request is one JSON object on one line", "kind": "Malformed"}
+    return await answer_to(request, handler)
+
+
+async def answer_to(request: dict[str, Any], handler: Handler) -> dict[str, Any]:
+    """`{"ok": ...}`, or the failure in words."""
     try:
         return {"ok": await handler(request)}
     except GatepostError as error:
@@ -98,6 +101,13 @@ async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
     except Exception:
         _log.exception("a request on the control socket failed")
         return {"error": "the server failed; its log says how", "kind": "Temporary"}
+
+
+def unpacked(answer: dict[str, Any]) -> Any:
+    """What an answer holds under `ok`; raises the error of the family that it tells of instead."""
+    if "error" in answer:
+        raise _KINDS.get(answer["kind"], Temporary)(answer["error"])
+    return answer["ok"]
 
 
 def _listening_socket(path: Path) -> socket.socket:

@@ -10,7 +10,7 @@ from spool import jobs
 from spool.ballast import OCTETS, Ballast
 from spool.ports import Broken, Full
 from spool.schema import SHARD, is_full, open_for_writing
-from spool.shard_lock import FILE, ShardLock, shard_directory
+from spool.shard_lock import FILE, locked, shard_directory
 from spool.sqlite_spool import SqliteSpool
 
 
@@ -20,19 +20,21 @@ def open_spool(
     *,
     ballast_octets: int = OCTETS,
     monotonic: Callable[[], float] = time.monotonic,
+    wait_seconds: float = 0.0,
     on_broken: Callable[[Broken], None] | None = None,
     commit_seconds: Histogram | None = None,
 ) -> SqliteSpool:
     """Open shard `shard` of `directory` for writing, making it if need be; blocks.
 
-    A shard of an earlier release is brought up to this one first. Raises `Locked` when another process has it, `Permanent` for a
-    shard of a later release, `Full` or `Broken`. `on_broken` is called once, on the loop, when the shard has closed itself: the
-    worker must exit then and be started again. `commit_seconds` observes each group's commit.
+    A shard of an earlier release is brought up to this one first. Raises `Locked` when another process has it and still has it
+    after `wait_seconds`, `Permanent` for a shard of a later release, `Full` or `Broken`. `on_broken` is called once, on the loop,
+    when the shard has closed itself: the worker must exit then and be started again. `commit_seconds` observes each group's
+    commit.
     """
     path = shard_directory(directory, shard)
     for each in (directory, path.parent, path):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = ShardLock(path)
+    lock = locked(path, wait_seconds, monotonic)
     try:
         ballast = Ballast(path / "ballast", ballast_octets)
         connection = _open_database(path / FILE, ballast)

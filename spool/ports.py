@@ -283,7 +283,19 @@ class Load(Value, frozen=True, kw_only=True):
     cap_reached: bool
 
 
-class Spool(Protocol):
+class Messages(Protocol):
+    """What is kept of messages, to look at."""
+
+    async def message(self, message_id: str) -> StoredMessage: ...
+
+    async def body(self, message_id: str) -> bytes:
+        """The whole message as it came. Raises `NotFound` when retention has removed it."""
+
+    async def ledger(self, message_id: str) -> list[LedgerRow]:
+        """Every step reached, by evaluation and position."""
+
+
+class Spool(Messages, Protocol):
     """One shard's messages, jobs, ledger and history."""
 
     shard: int
@@ -309,14 +321,6 @@ class Spool(Protocol):
 
     async def record(self, unit: Recorded) -> None:
         """Keep an outcome. `NotFound`: no such message, or the job to change is not what it `was`; nothing of the unit was kept."""
-
-    async def message(self, message_id: str) -> StoredMessage: ...
-
-    async def body(self, message_id: str) -> bytes:
-        """The whole message as it came. Raises `NotFound` when retention has removed it."""
-
-    async def ledger(self, message_id: str) -> list[LedgerRow]:
-        """Every step reached, by evaluation and position."""
 
     async def jobs(self, query: JobQuery) -> list[Job]:
         """The jobs that the query names, oldest id first. Ids are unique over all shards and never used twice."""

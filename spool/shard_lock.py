@@ -5,6 +5,8 @@ The kernel drops it with the process, however that ends, so it is never stale.
 
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from spool.ports import Locked
@@ -13,6 +15,7 @@ from spool.schema import create_private
 SHARDS = "shards"
 FILE = "spool.db"
 BODIES = "bodies"
+_RECHECK_SECONDS = 0.02
 
 
 def shard_directory(directory: Path, shard: int) -> Path:
@@ -38,3 +41,15 @@ class ShardLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def locked(shard_path: Path, wait_seconds: float, monotonic: Callable[[], float]) -> ShardLock:
+    """The lock, waited for so long: whoever holds it may be about to die. Raises `Locked`."""
+    until = monotonic() + wait_seconds
+    while True:
+        try:
+            return ShardLock(shard_path)
+        except Locked:
+            if monotonic() >= until:
+                raise
+        time.sleep(_RECHECK_SECONDS)

@@ -12,6 +12,7 @@ BEGIN, END = "<!-- begin: python -m tools.settings_table -->\n", "<!-- end -->\n
 KINDS = {
     "duration0": "duration",
     "deadline": "duration",
+    "workers": "count",
     "endpoints": "list of endpoint",
     "texts": "list of text",
     "dns_lists": "list of text",

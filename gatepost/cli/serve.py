@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from gatepost.cli.common import config_options, settings_of
-from gatepost.settings import Settings
+from gatepost.cli.common import Exit, config_options, settings_of
+from gatepost.settings import MOST_WORKERS, Settings
 from mail.errors import Malformed
 
 
@@ -31,35 +32,42 @@ from mail.errors import Malformed
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the bound addresses there, as JSON, when ready.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(0, MOST_WORKERS),
+    help="Processes that take mail; 0: one for each core that we may use. The setting `workers` otherwise.",
+)
 @click.option("--quiet", is_flag=True, help="No line for each message.")
 @config_options
-def command(
-    config: Path | None,
-    data: Path | None,
-    rules: Path | None,
-    listen: tuple[str, ...],
-    dns: Path | None,
-    proxy_from: tuple[str, ...],
-    ready_file: Path | None,
-    quiet: bool,
-) -> int:
+def command(config: Path | None, data: Path | None, ready_file: Path | None, *, quiet: bool, **given: Any) -> int:
     """Run the gateway: take mail, judge it, walk the rules, run the actions.
 
     Without any file it listens on 127.0.0.1:2525, takes mail for every recipient and stores it under ./var/mail. SIGINT and SIGTERM
     end it cleanly; SIGHUP, or a changed rules file, loads the rules again.
     """
-    from gatepost.log_lines import configure_logging  # noqa: PLC0415 - `gatepost serve --help` needs none of it
-    from gatepost.serve import run  # noqa: PLC0415 - as above
+    from gatepost.serve import run  # noqa: PLC0415 - `gatepost serve --help` needs none of it
 
-    settings = _with_options(settings_of(config, data), rules, listen, dns, proxy_from)
-    configure_logging(settings)
-    return run(settings, ready_file=ready_file, quiet=quiet)
+    def read() -> Settings:
+        return _with_options(settings_of(config, data), **given)
+
+    def read_again() -> Settings | None:
+        try:
+            return read()
+        except Exit:
+            return None
+
+    return run(read(), again=read_again, ready_file=ready_file, quiet=quiet)
 
 
 def _with_options(
-    settings: Settings, rules: Path | None, listen: tuple[str, ...], dns: Path | None, proxy_from: tuple[str, ...]
+    settings: Settings,
+    rules: Path | None,
+    listen: tuple[str, ...],
+    dns: Path | None,
+    proxy_from: tuple[str, ...],
+    workers: int | None = None,
 ) -> Settings:
-    from gatepost.settings_file import parse_address  # noqa: PLC0415 - as above
+    from gatepost.settings_values import parse_address  # noqa: PLC0415 - as above
     from rules.schema_addresses import cidr_of  # noqa: PLC0415 - as above
 
     for address in listen:
@@ -80,4 +88,6 @@ def _with_options(
         changes["dns_zone"] = dns
     if networks:
         changes["proxy_from"] = tuple(networks)
+    if workers is not None:
+        changes["workers"] = workers
     return replace(settings, **changes)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 
 from gatepost.doctor.findings import Finding, Greeting, World, fail, ok, warn
-from gatepost.settings_file import parse_address
+from gatepost.settings_values import parse_address
 from smtp.tls import Certificate
 from verdicts.ports import Answer, Lookup
 

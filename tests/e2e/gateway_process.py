@@ -74,6 +74,7 @@ class GatewayProcess:
     options: tuple[str, ...] = ()
     listen: str = "127.0.0.1:0"
     state: Path | None = None
+    workers: int = 1  # one costs less to start, and is the same code; what is about several says so
     variables: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -97,6 +98,7 @@ class GatewayProcess:
         given = {"--rules": self.rules, "--dns": self.dns, "--config": self.config}
         named = [part for option, value in given.items() if value is not None for part in (option, str(value))]
         fixed = ["--listen", self.listen, "--ready-file", str(self.ready_file), "--data", str(self.data)]
+        fixed += ["--workers", str(self.workers)]
         return [*PROGRAM, "serve", *fixed, *named, *self.options]
 
     def launch(self) -> None:
@@ -154,8 +156,15 @@ class GatewayProcess:
         return self.wait()
 
     @property
+    def pids(self) -> list[int]:
+        """The workers that were there when it became ready."""
+        found: list[int] = json.loads(self.ready_file.read_text())["workers"]
+        return found
+
+    @property
     def resident_octets(self) -> int:
-        pages = int(Path(f"/proc/{self.running.pid}/statm").read_text().split()[1])
+        """Of all workers."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids)
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     # --- what a user does with it

@@ -38,7 +38,7 @@ def test_what_got_250_is_there_after_kill_9_and_its_actions_ran_once_by_key(
     gateway: Start, sink: Sink, torture: int
 ) -> None:
     kills, messages = torture, 5000 if torture > 5 else 1200
-    live = gateway(rules=RULES.replace("SINK", sink.url), dns=ZONE, options=("--quiet",))
+    live = gateway(rules=RULES.replace("SINK", sink.url), dns=ZONE, workers=2, options=("--quiet",))
     load = Load(live.address, messages=messages, connections=CONNECTIONS, recipient="x@example.com")
     load.start()
     survived = torment(live, load, kills=kills, messages=messages)

@@ -26,7 +26,7 @@ RAW = b"From: a@b.example\r\nSubject: last\r\n\r\nlast words\r\n"
 
 @pytest.fixture
 def live(gateway: Start, sink: Sink) -> GatewayProcess:
-    return gateway(rules=RULES.replace("SINK", sink.url), dns=ZONE)
+    return gateway(rules=RULES.replace("SINK", sink.url), dns=ZONE, workers=2)
 
 
 def begin_data(wire: Wire) -> None:

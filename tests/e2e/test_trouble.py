@@ -62,7 +62,7 @@ def mail_code(live: GatewayProcess) -> str:
 def test_below_the_reserve_mail_is_deferred_until_there_is_room(cramped: GatewayProcess, small_disk: Path) -> None:
     cramped.deliver(GOOD, rcpt_to=["x@example.com"])
     filler = fill(small_disk, leave=2 * MB)
-    assert until(lambda: mail_code(cramped) != "250 2.1.0" and mail_code(cramped), "MAIL is deferred") == "452 4.3.1"
+    assert until(lambda: (code := mail_code(cramped)) != "250 2.1.0" and code, "MAIL is deferred") == "452 4.3.1"
     filler.unlink()
     until(lambda: mail_code(cramped) == "250 2.1.0", "MAIL is taken again")
     cramped.deliver(GOOD, rcpt_to=["x@example.com"])

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from gatepost.cli import gatepost
 from gatepost.cli.serve import _with_options
-from gatepost.serve import _listening, _stamp
+from gatepost.listening import bind
+from gatepost.parent import stamp
 from gatepost.settings import Settings
 
 
@@ -56,21 +57,21 @@ def test_a_taken_port_is_said_in_words_that_help(host, family):
         port = taken.getsockname()[1]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         with pytest.raises(OSError, match="is in use; use --listen HOST:PORT to choose another") as caught:
-            _listening(host, port)
+            bind(host, port)
         assert str(caught.value).startswith(shown)
 
 
 def test_an_address_that_is_not_ours_is_said_in_words_that_help():
     with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:0: .*; use --listen HOST:PORT"):
-        _listening("192.0.2.1", 0)
+        bind("192.0.2.1", 0)
 
 
 def test_an_absent_rules_file_has_no_stamp_and_a_change_another(tmp_path):
     path = tmp_path / "rules.yaml"
-    assert _stamp(None) is None
-    assert _stamp(path) is None
+    assert stamp(None) is None
+    assert stamp(path) is None
     path.write_text("one")
-    before = _stamp(path)
+    before = stamp(path)
     path.write_text("three")
     assert before is not None
-    assert _stamp(path) not in (before, None)
+    assert stamp(path) not in (before, None)

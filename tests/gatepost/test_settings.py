@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gatepost.settings import Settings, table
-from gatepost.settings_file import find_settings, load_settings, parse_address
+from gatepost.settings_file import find_settings, load_settings
+from gatepost.settings_values import parse_address
 
 
 def load(tmp_path: Path, text: str, environment: dict[str, str] | None = None):

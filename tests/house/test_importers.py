@@ -37,7 +37,7 @@ IMPORTERS = {
     "spf": ["verdicts/check_spf.py"],
     "srslib": ["actions/srs.py"],
     "sqlite3": ["spool/*"],
-    "uvloop": ["gatepost/serve.py", "gatepost/workers.py"],
+    "uvloop": ["gatepost/worker.py"],
     "yaml": ["rules/load_yaml.py"],
 }
 # One importer in each of the packages that may not know each other, or one for each thing it does (dkim: DKIM, ARC, signing).

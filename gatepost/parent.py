@@ -1,0 +1,229 @@
+"""The parent: it keeps the sockets and the workers, passes on what commands ask, reads changed files, and ends all in order.
+
+It takes no mail and opens no shard; what it does itself is short, so that a signal is heard at once.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from gatepost.addresses import is_loopback
+from gatepost.aws_needs import aws_warnings
+from gatepost.cli.common import print_findings, print_warnings
+from gatepost.control import OBSERVE, SOCKET, Answer, Request
+from gatepost.edge import RATES
+from gatepost.library import Library, Opened, open_rules, refusals
+from gatepost.listening import Listening
+from gatepost.live import say
+from gatepost.notify import Notifier
+from gatepost.settings import Settings
+from gatepost.settings_wire import packed
+from gatepost.shards import deal, holders, merged, split
+from gatepost.workers import Errand, Workers
+from inbound.rate_table import create_rate_table
+from mail.errors import Malformed, Misuse
+from spool.control import serve_control
+from spool.reader import open_reader
+
+log = logging.getLogger("gatepost")
+_WATCH_SECONDS = 1.0
+_GRACE_SECONDS = 45.0  # a worker gives its sessions 30 and its steps 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How to serve, beside the settings. `again` reads the settings anew: None if they have errors, which it has said."""
+
+    workers: int
+    again: Callable[[], Settings | None]
+    ready_file: Path | None
+    quiet: bool
+    notifier: Notifier
+
+
+class Parent:
+    """`serve` is its life."""
+
+    def __init__(
+        self, settings: Settings, library: Library, rules: Opened, listening: Listening, manner: Manner
+    ) -> None:
+        self._settings, self._library, self._rules, self._listening = settings, library, rules, listening
+        self._manner = manner
+        self._shares = deal(open_reader(settings.data).shards(), manner.workers)
+        self._holder_of = holders(self._shares)
+        self._rates = create_rate_table(settings.data / RATES, workers=manner.workers)
+        self._workers = Workers(manner.workers, self._errand, handler=self._answer_worker, on_death=self._rates.zero)
+        self._stop, self._at_once, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def serve(self) -> int:
+        """Until a signal; the exit code. Raises what keeps a worker from its first start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        control = await serve_control(self._settings.data / SOCKET, self._operate)
+        try:
+            if await self._unless(self._stop, self._workers.start()):
+                self._announce()
+                watching = asyncio.create_task(self._watch())
+                await self._stop.wait()
+                watching.cancel()
+                self._manner.notifier.say("STOPPING=1")
+                if not await self._unless(self._at_once, self._drain()):
+                    say("gatepost stops at once: what is under way is done again after the next start")
+        finally:
+            self._workers.kill()
+            control.close()
+            self._rates.close()
+        say("gatepost stopped")
+        return 0
+
+    def _end(self) -> None:
+        """The first signal drains, the second ends at once."""
+        (self._at_once if self._stop.is_set() else self._stop).set()
+
+    async def _unless(self, event: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the work came to its end before the event; otherwise it is given up."""
+        working, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if working.done():
+            working.result()
+            return True
+        working.cancel()
+        return False
+
+    def _errand(self, number: int) -> Errand:
+        doors = self._listening.of(number)
+        request = {
+            "operation": "start",
+            "settings": packed(self._settings),
+            "share": msgspec.to_builtins(self._shares[number]),
+            "quiet": self._manner.quiet,
+            "smtp": [bound.fileno() for bound in doors.smtp],
+            "tls": [bound.fileno() for bound in doors.tls],
+            "http": [bound.fileno() for bound in doors.http],
+            "http_addresses": self._listening.http_addresses,
+        }
+        return Errand(request=request, sockets=(*doors.smtp, *doors.tls, *doors.http))
+
+    async def _drain(self) -> None:
+        await self._workers.stop_accepting()
+        self._listening.close()
+        say("gatepost stopping: finishing what is under way")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._workers.wait_ended(), _GRACE_SECONDS)
+
+    # --- what commands ask
+
+    async def _operate(self, request: dict[str, Any]) -> Any:
+        self._library.refresh()
+        if request == {"operation": "rules"}:
+            await self._workers.ask_all(request)
+            return self._library.active().digest
+        if request == OBSERVE:
+            return [each for answer in await self._workers.ask_all(request) for each in answer]
+        try:
+            asked = msgspec.convert(request, Request)
+        except msgspec.ValidationError as error:
+            raise Malformed(f"not a request: {error}") from error
+        parts = split(asked, self._holder_of)
+        answers = await asyncio.gather(*(self._operate_at(worker, part) for worker, part in parts.items()))
+        return msgspec.to_builtins(merged(asked, answers))
+
+    async def _answer_worker(self, request: dict[str, Any]) -> Any:
+        """What a worker asks of all."""
+        if request["operation"] != "everyone":
+            raise Misuse(f"the parent knows no operation {request['operation']}")
+        return await self._workers.ask_all(request["request"])
+
+    async def _operate_at(self, worker: int, part: Request) -> Answer:
+        said = await self._workers.ask(worker, {"operation": "operate", "request": msgspec.to_builtins(part)})
+        return msgspec.convert(said, Answer)
+
+    # --- what is said at the start
+
+    def _announce(self) -> None:
+        active, rules = self._library.active(), self._rules
+        count = len(active.book.rule_set.rules)
+        origin = "built-in" if rules.origin == "built-in" else "file"
+        named = f"{active.book.active}@{active.digest[:4]} ({origin}, {count} {'rule' if count == 1 else 'rules'})"
+        http = f"  http {' '.join(self._listening.http_addresses)}" if self._listening.http else ""
+        smtp = " ".join(self._listening.addresses)
+        say(f"gatepost ready  smtp {smtp}{http}  rules {named}  state {_shown(self._settings.data)}")
+        read = [str(path) for path in (*self._settings.files, self._settings.rules) if path is not None]
+        say(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
+        if not active.has_domains:
+            say("no domains are named: mail for every domain is taken, on loopback only")
+        if active.digest != (rules.book.digest if rules.book else ""):
+            say(f"{rules.origin} is loaded but not active; see gatepost rules list")
+        if self._manner.ready_file is not None:
+            self._write_ready(self._manner.ready_file)
+        self._manner.notifier.say("READY=1")
+
+    def _write_ready(self, path: Path) -> None:
+        ready = {
+            "smtp": self._listening.addresses,
+            "http": self._listening.http_addresses,
+            "pid": os.getpid(),
+            "workers": self._workers.pids,
+            "data": str(self._settings.data),
+        }
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(json.dumps(ready) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    # --- what changes while we run
+
+    async def _watch(self) -> None:
+        """Load the rules again on SIGHUP or when their file changes; a file with errors changes nothing."""
+        seen = stamp(self._settings.rules)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reload.wait(), _WATCH_SECONDS)
+            found = stamp(self._settings.rules)
+            if not self._reload.is_set() and found == seen:
+                continue
+            seen = found
+            self._reload.clear()
+            await self._load_again()
+
+    async def _load_again(self) -> None:
+        rules = open_rules(self._settings)
+        print_findings(rules.findings)
+        reasons = refusals(rules, is_loopback=is_loopback(self._listening.hosts))
+        if rules.book is None or reasons:
+            for reason in reasons:
+                click.echo(f"{rules.origin}: {reason}", err=True)
+            active = self._library.active().digest[:4]
+            click.echo(f"{rules.origin} is refused; rule set {active} stays active", err=True)
+            return
+        is_active = self._library.load(rules)
+        await self._workers.ask_all({"operation": "rules"})
+        print_warnings(await asyncio.to_thread(aws_warnings, rules.book, self._settings))
+        say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}")
+
+
+def stamp(path: Path | None) -> tuple[int, int] | None:
+    """What changes with a file's content; None: there is none."""
+    try:
+        status = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size) if status is not None else None
+
+
+def _shown(path: Path) -> str:
+    """The path as somebody here would write it: `./var` below the working directory, else in full."""
+    relative = os.path.relpath(path)
+    return str(path.resolve()) if relative.startswith("..") else f"./{relative}"
