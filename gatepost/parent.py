@@ -31,7 +31,7 @@ from gatepost.settings_wire import packed
 from gatepost.shards import deal, holders, merged, split
 from gatepost.workers import Errand, Workers
 from inbound.rate_table import create_rate_table
-from mail.errors import Malformed, Misuse
+from mail.errors import Malformed, Misuse, Temporary
 from spool.control import serve_control
 from spool.reader import open_reader
 
@@ -75,9 +75,10 @@ class Parent:
         try:
             if await self._unless(self._stop, self._workers.start()):
                 self._announce()
-                watching = asyncio.create_task(self._watch())
+                beside = [asyncio.create_task(work) for work in (self._watch(), self._feed_watchdog())]
                 await self._stop.wait()
-                watching.cancel()
+                for task in beside:
+                    task.cancel()
                 self._manner.notifier.say("STOPPING=1")
                 if not await self._unless(self._at_once, self._drain()):
                     say("gatepost stops at once: what is under way is done again after the next start")
@@ -123,6 +124,17 @@ class Parent:
         say("gatepost stopping: finishing what is under way")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._workers.wait_ended(), _GRACE_SECONDS)
+
+    async def _feed_watchdog(self) -> None:
+        """Tell systemd that all is well, as often as it wants, while every worker answers."""
+        seconds = self._manner.notifier.watchdog_seconds / 2
+        while seconds:
+            try:
+                await self._workers.ask_all({"operation": "ping"}, timeout_seconds=seconds)
+                self._manner.notifier.say("WATCHDOG=1")
+            except Temporary as error:
+                log.warning("the watchdog is not fed: %s", error)
+            await asyncio.sleep(seconds)
 
     # --- what commands ask
 
