@@ -33,7 +33,7 @@ from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
 from gatepost.shards import Share
 from inbound.event import Event
-from inbound.rate_table import RateTable
+from inbound.rate_table import RateColumn, RateTable
 from mail.counters import Counters
 from mail.receipt import Receipt
 from rules.compiled import CompiledBook
@@ -148,15 +148,7 @@ async def opened(
         for runner in runners.values():
             _run(runner, ended)
         stack.push_async_callback(_drain, runners.values())
-        listener = await listen(
-            doors.smtp,
-            intake.backend,
-            intake.config,
-            tls_where=doors.tls,
-            is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
-            census=counts,
-            counters=counters,
-        )
+        listener = await _listener(doors, intake, spool, counts, counters)
         gateway = Gateway(
             settings=settings,
             library=library,
@@ -183,6 +175,18 @@ def _spool(settings: Settings, shard: int, counters: Counters, ended: "asyncio.F
         wait_seconds=_LOCK_SECONDS,
         on_broken=lambda error: _end(ended, error),
         commit_seconds=counters.histogram("spool_commit_seconds"),
+    )
+
+
+async def _listener(doors: Doors, intake: Intake, spool: Spool, counts: RateColumn, counters: Counters) -> Listener:
+    return await listen(
+        doors.smtp,
+        intake.backend,
+        intake.config,
+        tls_where=doors.tls,
+        is_strained=lambda: spool.load().queued_units > _QUEUED_UNITS,
+        census=counts,
+        counters=counters,
     )
 
 
