@@ -93,8 +93,16 @@ class TopicApi:
                 403, "AuthorizationError", "It was confirmed with AuthenticateOnUnsubscribe: the rules end it"
             )
         log.warning("a subscription of %s has ended: its subscriber asked for that", found.topic_arn)
-        await _told(self._say_farewell(found, now))
+        if not self._is_queue(found):
+            await _told(self._say_farewell(found, now))
         return ""
+
+    def _is_queue(self, subscription: Subscription) -> bool:
+        """SNS says no farewell to a queue: nobody there could visit a URL."""
+        subscribers = (
+            each for topic in self._topics() if topic.arn == subscription.topic_arn for each in topic.subscribers
+        )
+        return any(each.queue and each.endpoint == subscription.url for each in subscribers)
 
     async def _subscribe(self, parameters: Mapping[str, str]) -> str:
         named, endpoint = parameters.get("TopicArn", ""), parameters.get("Endpoint", "")

@@ -98,6 +98,15 @@ async def test_the_unsubscribe_url_ends_it_and_the_farewell_takes_it_back(rig: R
     assert state(rig) is SubscriptionState.CONFIRMED
 
 
+async def test_a_queue_is_ended_without_a_farewell(rig: Rig) -> None:
+    queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/mail"
+    rig.topics = [topic({"sqs": queue})]
+    arn = rig.subscriptions.of(ARN, queue, rig.clock()).arn
+    assert (await rig.get(f"/?Action=Unsubscribe&SubscriptionArn={arn}"))[0] == 200
+    assert rig.subscriptions.of(ARN, queue, rig.clock()).state is SubscriptionState.ENDED
+    assert rig.http.sent == []
+
+
 async def test_an_old_token_does_not_bring_back_who_left(rig: Rig) -> None:
     url = (await asked(rig))["SubscribeURL"]
     await rig.get(url)

@@ -1,0 +1,34 @@
+"""Keys that are made once: ours alone, and refused where they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatepost.kept_file import kept
+from mail.errors import Permanent
+
+
+def test_a_key_is_made_once_and_for_us_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "key"
+    assert kept(path, lambda: b"one") == b"one"
+    assert kept(path, lambda: b"two") == b"one"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert [each.name for each in path.parent.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_key_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "key"
+    kept(path, lambda: b"one")
+    path.chmod(mode)
+    with pytest.raises(Permanent, match="can be used by others"):
+        kept(path, lambda: b"two")
+
+
+def test_a_link_in_place_of_a_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"known to others")
+    (tmp_path / "key").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Permanent, match="cannot be read"):
+        kept(tmp_path / "key", lambda: b"one")
