@@ -69,28 +69,36 @@ class Attempts:
         self.detached.clear()
 
     async def _run(self, loaded: Loaded, step: Step, attempt: int) -> Outcome:
+        action, time = self._action(step), asyncio.get_running_loop().time
         try:
-            parameters = resolve(step.spec.parameters, self.environment)
-            context = Context(
-                step=step,
-                receipt=loaded.receipt,
-                raw=loaded.raw,
-                prepended=self.prepend(loaded.receipt, step),
-                parameters=parameters,
-                now=self.clock(),
-                attempt=attempt,
-                in_session=loaded.state is MessageState.REJECTED,
-                bounce_always=loaded.book.book.bounce == "always",
-                topic=self._topic(loaded, parameters),
-                earlier=_recorded(loaded, step),
-                whole=_recorded(loaded, changed(step, part="")) if step.part else None,
-                stores=self._stores(loaded) if step.spec.type == "lambda" else (),
-            )
-            return await self._action(step).run(context)
-        except Temporary as error:
-            return Outcome(result=Result.FAILED, detail=str(error))
-        except (Permanent, Malformed) as error:
-            return Outcome(result=Result.DEAD, detail=str(error))
+            context = self._context(loaded, step, attempt)
+        except (Temporary, Permanent, Malformed) as error:
+            return _said(error)  # nothing of it reached the destination
+        began = time()
+        try:
+            outcome = await action.run(context)
+        except (Temporary, Permanent, Malformed) as error:
+            outcome = _said(error)
+        self.destinations.came_of(action.destination(context.parameters), outcome, time() - began)
+        return outcome
+
+    def _context(self, loaded: Loaded, step: Step, attempt: int) -> Context:
+        parameters = resolve(step.spec.parameters, self.environment)
+        return Context(
+            step=step,
+            receipt=loaded.receipt,
+            raw=loaded.raw,
+            prepended=self.prepend(loaded.receipt, step),
+            parameters=parameters,
+            now=self.clock(),
+            attempt=attempt,
+            in_session=loaded.state is MessageState.REJECTED,
+            bounce_always=loaded.book.book.bounce == "always",
+            topic=self._topic(loaded, parameters),
+            earlier=_recorded(loaded, step),
+            whole=_recorded(loaded, changed(step, part="")) if step.part else None,
+            stores=self._stores(loaded) if step.spec.type == "lambda" else (),
+        )
 
     def _action(self, step: Step) -> Action:
         return self.actions.get(step.spec.type, _UNMAPPED)
@@ -114,3 +122,7 @@ class Attempts:
 def _recorded(loaded: Loaded, step: Step) -> Outcome | None:
     row = loaded.row(step)
     return None if row is None else recorded(row)
+
+
+def _said(error: Exception) -> Outcome:
+    return Outcome(result=Result.FAILED if isinstance(error, Temporary) else Result.DEAD, detail=str(error))

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from actions.attempts import Attempts
+from actions.destinations import LONGEST_PAUSE_SECONDS
 from actions.recorder import Recorder
 from actions.retry import RETRY_SECONDS, Schedule
 from mail.outcome import Outcome, Result
 from mail.values import changed
 from rules.step import Step
-from spool.ports import Job, JobChange, JobState, Recorded
+from spool.ports import Job, JobChange, JobState, Pause, Recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,11 @@ class Drive:
         return self.schedule.next_attempt(
             attempt, self.clock(), expires_at, chance=self.chance(), retry_after_seconds=wait
         )
+
+    def behind(self, pause: Pause) -> datetime:
+        """When to look again at what waits behind a pause: spread, so that not all of it comes at once."""
+        now = self.clock()
+        return max(pause.until, now) + timedelta(seconds=LONGEST_PAUSE_SECONDS * self.chance() / 2)
 
     async def store_next(self, job: Job, attempt: int, expires_at: datetime) -> None:
         """Put down when attempt number `attempt` is to be repeated, before it is made.

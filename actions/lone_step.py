@@ -14,15 +14,18 @@ from rules.step import Step
 from spool.ports import Job, JobChange, JobState, LedgerRow, Recorded
 
 
-async def run_step(drive: Drive, job: Job, loaded: Loaded) -> None:
-    """One lease of a STEP job; its place at the destination is the runner's affair."""
+async def run_step(drive: Drive, job: Job, loaded: Loaded, paused: str = "") -> None:
+    """One lease of a STEP job; its place at the destination is the runner's affair. `paused`: why it makes no attempt."""
     step, row = _find(job, loaded)
     expires_at = job.expires_at or drive.clock()
     if row.result is Result.DEAD and expires_at <= drive.clock():
         return await _end(drive, job, loaded, JobChange(id=job.id, state=JobState.DEAD, last=row.detail))
     if row.result not in (Result.RETRYING, Result.DEAD):
         return await _end(drive, job, loaded, JobChange(id=job.id))
-    attempt, outcome = await _attempt(drive, job, loaded, step, row)
+    if paused:
+        attempt, outcome = row.attempts, Outcome(result=Result.FAILED, detail=paused)
+    else:
+        attempt, outcome = await _attempt(drive, job, loaded, step, row)
     retry_at = drive.retry_at(attempt, expires_at, outcome) if outcome.result is Result.FAILED else None
     if retry_at is not None:
         retrying = changed(outcome, result=Result.RETRYING)

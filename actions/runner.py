@@ -8,27 +8,28 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from actions.attempts import Attempts
+from actions.claims import Claims
 from actions.destinations import Destinations
 from actions.drive import Drive
 from actions.loading import Books, Fresh, Loaded, find, load
 from actions.lone_step import run_step
 from actions.octets import OctetBudget
+from actions.pauses import Pauses
 from actions.protocol import Action, Parked, Prepend
 from actions.recorder import Recorder
 from actions.retry import Schedule
 from actions.walk import Walk
 from mail.counters import Counters
-from spool.ports import Broken, Full, Job, JobChange, JobKind, JobState, MessageState, NotFound, Recorded, Spool
+from spool.ports import Broken, Full, Job, JobChange, JobKind, JobState, MessageState, NotFound, Pause, Recorded, Spool
 
 log = logging.getLogger("gatepost.actions")
-_BLOCKED_RECHECK_SECONDS = 1.0
 _HELD_RECHECK_SECONDS = 0.05
-_JUST_DUE_SECONDS = 0.005
 _FRESH_OCTETS = 256 * 1024
 
 
@@ -71,7 +72,14 @@ class Runner:
         self._books = books
         self._clock = clock
         self._tuning = tuning
-        self._destinations = Destinations(tuning.per_destination, left=self._go_on)
+        self._pauses = Pauses(spool, broke=self._broke)
+        self._destinations = Destinations(
+            tuning.per_destination,
+            clock=clock,
+            left=self._go_on,
+            changed=lambda: self._pauses.tell(self._destinations),
+        )
+        self._claims = Claims(spool, self._destinations, clock)
         self._attempts = Attempts(
             actions=actions, prepend=prepend, environment=environment, clock=clock, destinations=self._destinations
         )
@@ -117,8 +125,9 @@ class Runner:
         self._start_leased()
 
     def wake(self) -> None:
-        """Look at the spool again: jobs were changed from outside, or time moved."""
+        """Look at the spool again: jobs were changed from outside, or time moved. No destination stays paused."""
         self._quiet.clear()
+        self._destinations.hurry()
         self._go_on()
 
     async def run(self) -> None:
@@ -130,7 +139,8 @@ class Runner:
             if self._broken is not None:
                 raise self._broken
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_seconds)
+                async with asyncio.timeout(wait_seconds):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
@@ -153,6 +163,8 @@ class Runner:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._attempts.stop()
+        if self._destinations.pauses:
+            await self._pauses.clear()
 
     def _is_stopping(self) -> bool:
         return self._stopping
@@ -169,25 +181,17 @@ class Runner:
         if free <= 0:
             return None
         try:
-            jobs = await self._spool.claim(self._clock(), free, without=self._destinations.full)
-            self._leased.extend(jobs)
-            self._start_leased()
-            due = None if jobs else await self._spool.next_due()
+            jobs = await self._claims.take(free)
         except Full:
             return self._tuning.full_wait_seconds
         except Broken as error:
             self._broken = error
             return 0.0
-        return 0.0 if jobs else self._seconds_until(due)
-
-    def _seconds_until(self, due: datetime | None) -> float | None:
-        wait = None if due is None else (due - self._clock()).total_seconds()
-        if wait is not None and wait <= 0:
-            # Due and yet not claimed: its destination is full, or it fell due just now.
-            return _BLOCKED_RECHECK_SECONDS if self._destinations.full else _JUST_DUE_SECONDS
-        if not self._tasks and not self._leased and not self._wake.is_set():
+        self._leased.extend(jobs)
+        self._start_leased()
+        if self._claims.is_nothing_due and not self._tasks and not self._leased and not self._wake.is_set():
             self._quiet.set()
-        return wait
+        return self._claims.wait_seconds
 
     def _start_leased(self) -> None:
         """Begin what can begin; a job whose destination is full waits without taking a slot."""
@@ -196,14 +200,16 @@ class Runner:
             job = self._leased.popleft()
             place = "" if job.kind is JobKind.WALK or job.key in self._attempts.detached else job.destination
             if self._destinations.try_enter(place):
-                self._start(job, place)
+                self._start(job, place, self._work(job))
+            elif (pause := self._destinations.pause(place)) is not None:
+                self._start(job, "", self._wait_out(job, pause))
             else:
                 waiting.append(job)
         self._leased.extendleft(reversed(waiting))
 
-    def _start(self, job: Job, place: str) -> None:
+    def _start(self, job: Job, place: str, work: Coroutine[Any, Any, None]) -> None:
         self._quiet.clear()
-        task = asyncio.create_task(self._work(job), name=job.key)
+        task = asyncio.create_task(self._guarded(job, work), name=job.key)
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -213,29 +219,46 @@ class Runner:
 
         task.add_done_callback(ended)
 
-    async def _work(self, job: Job) -> None:
+    async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         try:
-            fresh = self._fresh.pop(job.id, None)
-            if fresh is not None:
-                await self._drive_on(job, fresh.loaded())
-                return
-            if job.kind is JobKind.HOLD:
-                await self._recorder.end_hold(job)
-                return
-            found = await find(self._spool, job)
-            async with self._octets.hold(found.receipt.size):
-                await self._drive_on(job, await load(self._spool, self._books, job, found))
+            await work
         except Broken as error:
             self._broken = error
         except Exception as error:
             if not (self._stopping and isinstance(error, Full)):
                 await self._park(job, error)
 
-    async def _drive_on(self, job: Job, loaded: Loaded) -> None:
+    async def _work(self, job: Job) -> None:
+        fresh = self._fresh.pop(job.id, None)
+        if fresh is not None:
+            await self._drive_on(job, fresh.loaded())
+        elif job.kind is JobKind.HOLD:
+            await self._recorder.end_hold(job)
+        else:
+            await self._load_and_drive(job)
+
+    async def _wait_out(self, job: Job, pause: Pause) -> None:
+        """A step whose destination is paused goes back, or ends if its time is over; it makes no attempt."""
+        if job.expires_at is not None and job.expires_at <= self._clock():
+            await self._load_and_drive(job, str(pause))
+        else:
+            change = JobChange(id=job.id, state=JobState.READY, last=str(pause), is_unmade=True)
+            await self._recorder.record(Recorded(message_id=job.message_id, job=change))
+
+    async def _load_and_drive(self, job: Job, paused: str = "") -> None:
+        found = await find(self._spool, job)
+        async with self._octets.hold(found.receipt.size):
+            await self._drive_on(job, await load(self._spool, self._books, job, found), paused)
+
+    async def _drive_on(self, job: Job, loaded: Loaded, paused: str = "") -> None:
         if job.kind is JobKind.WALK:
             await Walk(self._drive, job, loaded).run()
         else:
-            await run_step(self._drive, job, loaded)
+            await run_step(self._drive, job, loaded, paused)
+
+    def _broke(self, error: Broken) -> None:
+        self._broken = error
+        self._wake.set()
 
     async def _park(self, job: Job, error: Exception) -> None:
         """Keep the job until an operator releases it."""

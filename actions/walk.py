@@ -20,7 +20,7 @@ from mail.outcome import Outcome, Result
 from mail.values import changed
 from rules.machine import Evaluation
 from rules.step import Step, is_answering
-from spool.ports import Job, JobChange, JobKind, JobState, LedgerRow, NewJob, Recorded
+from spool.ports import Job, JobChange, JobKind, JobState, LedgerRow, NewJob, Pause, Recorded
 
 # Their whole effect is in the rule machine: repeating them after a crash changes nothing, so they are recorded with what follows.
 _PURE = frozenset({"add_header", "stop", "drop"})
@@ -51,9 +51,15 @@ class Walk:
         expires_at = expiry(step, self._drive.clock())
         if earlier is not None:
             expires_at = datetime.fromisoformat(earlier.data[EXPIRES_AT])
+        destination = self._drive.attempts.destination(step)
+        pause = self._drive.attempts.destinations.pause(destination) if step.holds else None
+        if pause is not None:
+            await self._stand_still(step, pause, attempt - 1, expires_at)
+            return
+        if earlier is not None:
             await self._drive.store_next(self._job, attempt, expires_at)
         try:
-            outcome = await self._attempt(step, attempt)
+            outcome = await self._attempt(step, attempt, destination)
         except Parked as parked:
             if step.ordered or step.on_failure == "stop" or is_answering(step.spec):
                 raise
@@ -79,14 +85,15 @@ class Walk:
         row = self._loaded.row(step)
         return row if row is not None and row.result is Result.FAILED else None
 
-    async def _attempt(self, step: Step, attempt: int) -> Outcome:
+    async def _attempt(self, step: Step, attempt: int, destination: str) -> Outcome:
         """The outcome; RETRYING for a step that goes on by itself, under way (then it is detached) or not begun."""
         attempts = self._drive.attempts
-        destination = attempts.destination(step)
         if step.holds:
             await attempts.destinations.enter(destination, self._drive.patience_seconds)
-        elif not attempts.destinations.try_enter(destination):
-            return Outcome(result=Result.RETRYING, detail=f"waiting: {destination} is busy")
+        elif not await attempts.destinations.enter_soon(destination):
+            pause = attempts.destinations.pause(destination)
+            detail = f"waiting: {destination} is busy" if pause is None else str(pause)
+            return Outcome(result=Result.RETRYING, detail=detail)
         task = attempts.start(self._loaded, step, attempt, destination)
         await asyncio.wait({task}, timeout=None if step.holds else self._drive.patience_seconds)
         if task.done():
@@ -117,14 +124,34 @@ class Walk:
         walked = changed(retrying, result=Result.DEAD) if step.holds else retrying
         await self._advance(step, walked, (self._row(step, retrying, attempt, {APART: "yes"}),), (job,), None)
 
-    async def _hold(self, step: Step, outcome: Outcome, attempt: int, retry_at: datetime, expires_at: datetime) -> None:
+    async def _hold(
+        self,
+        step: Step,
+        outcome: Outcome,
+        attempt: int,
+        retry_at: datetime,
+        expires_at: datetime,
+        *,
+        is_unmade: bool = False,
+    ) -> None:
         """Give the walk back until the step is due again."""
         row = self._row(step, outcome, attempt, {EXPIRES_AT: expires_at.isoformat()})
-        change = JobChange(id=self._job.id, state=JobState.READY, not_before=retry_at, last=outcome.detail)
+        change = JobChange(
+            id=self._job.id, state=JobState.READY, not_before=retry_at, last=outcome.detail, is_unmade=is_unmade
+        )
         await self._drive.recorder.record(
             Recorded(message_id=self._job.message_id, ledger=(*self._unrecorded, row), job=change)
         )
         self._over = True
+
+    async def _stand_still(self, step: Step, pause: Pause, made: int, expires_at: datetime) -> None:
+        """Give the walk back until its destination is tried again: no attempt, but its time goes on."""
+        outcome = Outcome(result=Result.FAILED, detail=str(pause))
+        if made and expires_at <= self._drive.clock():
+            await self._pass(step, given_up(outcome), made)
+        else:
+            again = min(self._drive.behind(pause), expires_at)
+            await self._hold(step, outcome, made, again, expires_at, is_unmade=True)
 
     async def _advance(
         self,

@@ -46,3 +46,20 @@ class Ballast:
     def _has_room(self) -> bool:
         room = os.statvfs(self._path.parent)
         return room.f_bavail * room.f_frsize > self._octets * 5 // 4
+
+
+class Room:
+    """What a file system has, asked at most once a second."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._asked_at: float | None = None
+        self._found = (0, 0)
+
+    def look(self, now: float) -> tuple[int, int]:
+        """Octets that are free for us, and all octets; `now` is monotonic."""
+        if self._asked_at is None or now - self._asked_at >= 1.0:
+            room = os.statvfs(self._directory)
+            self._asked_at = now
+            self._found = (room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
+        return self._found

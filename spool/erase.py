@@ -52,6 +52,7 @@ def _erase(connection: sqlite3.Connection, ids: Iterable[str]) -> Change[Erased]
             files.append(message_id)
         forget_message(connection, message_id)
         erased.append(message_id)
+    connection.execute("DELETE FROM pause")  # the last error of a destination may name a recipient
     result = Erased(erased=tuple(erased), busy=tuple(busy), files=tuple(files))
     return Change(result=result, ready=ready, octets=octets)
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from spool.ports import Job, JobChange, JobKind, JobQuery, JobState, MessageState, NewJob, NotFound
+from spool.ports import Job, JobChange, JobKind, JobQuery, JobState, MessageState, NewJob, NotFound, Pause, Wanted
 from spool.schema import micros, moment, storable
 from spool.units import Change
 
@@ -70,18 +70,41 @@ def insert(connection: sqlite3.Connection, job_id: int, new: NewJob, *, leased: 
     return job
 
 
-def claim(connection: sqlite3.Connection, now: datetime, limit: int, without: frozenset[str]) -> Change[list[Job]]:
+def claim(connection: sqlite3.Connection, now: datetime, limit: int, wanted: Wanted) -> Change[list[Job]]:
     """Lease due jobs, by due time and then by id."""
-    marks = ", ".join("?" * len(without))
-    skip = f" AND destination NOT IN ({marks})" if without else ""
+    terms = ["state = 'ready'", "not_before <= ?"]
+    values: list[str | int] = [micros(now)]
+    for names, unless in ((wanted.without, ""), (wanted.paused, " OR expires_at <= ?")):
+        if names:
+            terms.append(f"(destination NOT IN ({', '.join('?' * len(names))}){unless})")
+            values += [*map(storable, sorted(names)), *([micros(now)] if unless else [])]
+    if wanted.only is not None:
+        terms.append("destination = ?")
+        values.append(storable(wanted.only))
     rows = connection.execute(
         "UPDATE job SET state = 'leased', attempts = attempts + 1 WHERE id IN ("  # noqa: S608
-        f"SELECT id FROM job WHERE state = 'ready' AND not_before <= ?{skip} ORDER BY not_before, id LIMIT ?)"
-        f" RETURNING {_COLUMNS}",
-        (micros(now), *sorted(without), limit),
+        f"SELECT id FROM job WHERE {' AND '.join(terms)} ORDER BY not_before, id LIMIT ?) RETURNING {_COLUMNS}",
+        (*values, limit),
     ).fetchall()
     jobs = sorted((_job(row) for row in rows), key=lambda job: (job.not_before, job.id))
     return Change(result=jobs, ready=-sum(not job.last for job in jobs), leased=len(jobs))
+
+
+def pauses_are(connection: sqlite3.Connection, pauses: Sequence[Pause]) -> Change[None]:
+    connection.execute("DELETE FROM pause")
+    connection.executemany(
+        "INSERT INTO pause (destination, failures, last, until) VALUES (?, ?, ?, ?)",
+        [(storable(each.destination), each.failures, storable(each.last), micros(each.until)) for each in pauses],
+    )
+    return Change(result=None, moves_due=False)
+
+
+def select_pauses(connection: sqlite3.Connection) -> list[Pause]:
+    rows = connection.execute("SELECT destination, failures, last, until FROM pause ORDER BY destination")
+    return [
+        Pause(destination=destination, failures=failures, last=last, until=moment(until))
+        for destination, failures, last, until in rows
+    ]
 
 
 def change(connection: sqlite3.Connection, what: JobChange) -> int:
@@ -95,8 +118,10 @@ def change(connection: sqlite3.Connection, what: JobChange) -> int:
         waiting = 0
     else:
         found = connection.execute(
-            "UPDATE job SET state = ?, last = ?, not_before = ifnull(?, not_before) WHERE id = ? AND state = ?",
+            "UPDATE job SET attempts = attempts - ?, state = ?, last = ?, not_before = ifnull(?, not_before)"
+            " WHERE id = ? AND state = ?",
             (
+                what.is_unmade,
                 what.state.value,
                 storable(what.last),
                 None if what.not_before is None else micros(what.not_before),
@@ -121,8 +146,9 @@ def release(connection: sqlite3.Connection, ids: Sequence[int]) -> Change[None]:
 
 
 def void_leases(connection: sqlite3.Connection) -> None:
-    """Whoever opens the shard holds it alone, so every lease in it is a dead process's (semantics.md §6)."""
+    """Whoever opens the shard holds it alone, so every lease and pause in it is a dead process's (semantics.md §6)."""
     connection.execute("UPDATE job SET state = 'ready' WHERE state = 'leased'")
+    connection.execute("DELETE FROM pause")
 
 
 def waiting(connection: sqlite3.Connection) -> int:

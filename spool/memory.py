@@ -13,6 +13,7 @@ from spool import history
 from spool.jobs import FRESH, state_after
 from spool.messages import next_walk
 from spool.ports import (
+    ANY,
     KEPT_STATES,
     Accepted,
     Erased,
@@ -27,10 +28,12 @@ from spool.ports import (
     MessageState,
     NewJob,
     NotFound,
+    Pause,
     Recorded,
     Retention,
     StoredMessage,
     Swept,
+    Wanted,
 )
 from spool.sweep import Cutoffs
 
@@ -81,11 +84,21 @@ class MemorySpool:
     async def log(self, row: HistoryRow) -> None:
         self._held.setdefault(row.id, _Held(history.cleaned(row)))
 
-    async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
-        due = [job for job in self._ready() if job.not_before <= now and job.destination not in without][:limit]
+    async def claim(self, now: datetime, limit: int, wanted: Wanted = ANY) -> list[Job]:
+        due = [
+            job
+            for job in self._ready()
+            if job.not_before <= now
+            and job.destination not in wanted.without
+            and (job.destination not in wanted.paused or (job.expires_at is not None and job.expires_at <= now))
+            and wanted.only in (None, job.destination)
+        ][:limit]
         for job in due:
             self._jobs[job.id] = changed(job, state=JobState.LEASED, attempts=job.attempts + 1)
         return [self._jobs[job.id] for job in due]
+
+    async def pauses_are(self, pauses: Sequence[Pause]) -> None:
+        """Nobody looks on from outside."""
 
     async def next_due(self) -> datetime | None:
         return next((job.not_before for job in self._ready()), None)
@@ -100,7 +113,10 @@ class MemorySpool:
                 del self._jobs[job.id]
             else:
                 due = unit.job.not_before or job.not_before
-                self._jobs[job.id] = changed(job, state=unit.job.state, not_before=due, last=unit.job.last)
+                attempts = job.attempts - unit.job.is_unmade
+                self._jobs[job.id] = changed(
+                    job, state=unit.job.state, not_before=due, last=unit.job.last, attempts=attempts
+                )
         for row in unit.ledger:
             held.ledger[row.evaluation, row.rule, row.index, row.recipient] = changed(row, data=dict(row.data))
         for new in unit.new_jobs:

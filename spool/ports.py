@@ -89,6 +89,32 @@ class Job(Value, frozen=True, kw_only=True):
     evaluation: int = 0
 
 
+class Pause(Value, frozen=True, kw_only=True):
+    """A destination that is left alone for a while, and why."""
+
+    destination: str
+    failures: int  # in a row
+    last: str
+    until: datetime
+
+    def __str__(self) -> str:
+        return (
+            f"paused: {self.destination} failed {self.failures} times, last: {self.last}, "
+            f"tries again at {self.until:%Y-%m-%dT%H:%M:%SZ}"
+        )
+
+
+class Wanted(Value, frozen=True, kw_only=True):
+    """Which due jobs, by destination: none in `without`; of those in `paused` what has expired; with `only`, none but for that."""
+
+    without: frozenset[str] = frozenset()
+    paused: frozenset[str] = frozenset()
+    only: str | None = None
+
+
+ANY = Wanted()
+
+
 class NewJob(Value, frozen=True, kw_only=True):
     kind: JobKind
     message_id: str
@@ -168,13 +194,17 @@ class Accepted(Value, frozen=True, kw_only=True):
 
 
 class JobChange(Value, frozen=True, kw_only=True):
-    """What becomes of a job that is `was`: removed when `state` is None, else put back with these values."""
+    """What becomes of a job that is `was`: removed when `state` is None, else put back with these values.
+
+    `is_unmade`: the attempt that its lease was for was not made, and does not count.
+    """
 
     id: int
     state: JobState | None = None
     not_before: datetime | None = None
     last: str = ""
     was: JobState = JobState.LEASED
+    is_unmade: bool = False
 
 
 class Recorded(Value, frozen=True, kw_only=True):
@@ -313,8 +343,11 @@ class Spool(Messages, Protocol):
         The first row under an id stands.
         """
 
-    async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
-        """Lease due jobs, oldest first, none for the destinations in `without`. A lease lasts until recorded or reopened."""
+    async def claim(self, now: datetime, limit: int, wanted: Wanted = ANY) -> list[Job]:
+        """Lease due jobs, oldest first. A lease lasts until recorded or reopened."""
+
+    async def pauses_are(self, pauses: Sequence[Pause]) -> None:
+        """The destinations that are paused now, for those who look on from outside; in place of what was told before."""
 
     async def next_due(self) -> datetime | None:
         """When the earliest ready job falls due; None if there is none."""

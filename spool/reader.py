@@ -10,10 +10,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mail.ids import shard_of
+from mail.values import changed
 from spool import history, jobs, messages
 from spool.blobs import BlobFiles
+from spool.formats import version_of
 from spool.naming import Named, naming
-from spool.ports import HistoryQuery, HistoryRow, Job, JobQuery, LedgerRow, MessageState, NotFound, StoredMessage
+from spool.ports import (
+    HistoryQuery,
+    HistoryRow,
+    Job,
+    JobQuery,
+    JobState,
+    LedgerRow,
+    MessageState,
+    NotFound,
+    StoredMessage,
+)
 from spool.schema import reading
 from spool.shard_lock import BODIES, FILE, SHARDS, shard_directory
 from spool.standing import Standing, added_up, standing
@@ -41,9 +53,10 @@ class SpoolReader:
         return await asyncio.to_thread(reading, self._file(message_id), messages.select_ledger, message_id)
 
     async def jobs(self, query: JobQuery) -> list[Job]:
+        """As `Spool.jobs`; a ready job whose destination is paused says that in place of its last error."""
         found: list[Job] = []
         for path in self._files():
-            found += await asyncio.to_thread(reading, path, jobs.select, query)
+            found += await asyncio.to_thread(reading, path, _jobs, query)
         return sorted(found, key=lambda job: job.id)[: query.limit]
 
     async def find(self, query: HistoryQuery) -> list[tuple[HistoryRow, MessageState | None]]:
@@ -86,6 +99,16 @@ class SpoolReader:
 
 def open_reader(directory: Path) -> SpoolReader:
     return SpoolReader(directory)
+
+
+def _jobs(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
+    # A shard of format 1, which only a server brings up, knows no pauses.
+    known = jobs.select_pauses(connection) if version_of(connection) > 1 else []
+    pauses = {pause.destination: str(pause) for pause in known}
+    return [
+        changed(job, last=pauses[job.destination]) if job.state is JobState.READY and job.destination in pauses else job
+        for job in jobs.select(connection, query)
+    ]
 
 
 def _rule_books(connection: sqlite3.Connection) -> set[str]:

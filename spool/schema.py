@@ -47,7 +47,11 @@ CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, message_id TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL, not_before INTEGER NOT NULL, expires_at INTEGER, destination TEXT NOT NULL, last TEXT NOT NULL,
     evaluation INTEGER NOT NULL);
-CREATE INDEX job_due ON job(not_before, id, destination) WHERE state = 'ready';
+CREATE INDEX job_due ON job(not_before, id, destination, expires_at) WHERE state = 'ready';
+CREATE INDEX job_message ON job(message_id);
+
+CREATE TABLE pause (
+    destination TEXT PRIMARY KEY, failures INTEGER NOT NULL, last TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE ledger (
     message_id TEXT NOT NULL, evaluation INTEGER NOT NULL, rule TEXT NOT NULL, step INTEGER NOT NULL, recipient TEXT NOT NULL,
@@ -56,7 +60,16 @@ CREATE TABLE ledger (
     PRIMARY KEY (message_id, evaluation, rule, step, recipient)) WITHOUT ROWID;
 """
 
-SHARD = Format(name="spool", tables=_TABLES)
+# What 2 brought: who waits for what, without reading every job; and why.
+_TO_2 = """
+DROP INDEX job_due;
+CREATE INDEX job_due ON job(not_before, id, destination, expires_at) WHERE state = 'ready';
+CREATE INDEX job_message ON job(message_id);
+CREATE TABLE pause (
+    destination TEXT PRIMARY KEY, failures INTEGER NOT NULL, last TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+SHARD = Format(name="spool", tables=_TABLES, migrations=(_TO_2,))
 """A change of the tables adds a migration here; tests/spool keeps a file of each format, which must still open."""
 
 

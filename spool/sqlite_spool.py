@@ -6,7 +6,6 @@ reads of what was just written; whatever may scan (find, jobs, sweep) and every 
 
 import asyncio
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,9 +14,10 @@ from typing import Any, TypeVar
 
 from mail.counters import Histogram
 from spool import erase, history, jobs, messages
-from spool.ballast import Ballast
+from spool.ballast import Ballast, Room
 from spool.blobs import BlobFiles, sync_directory
 from spool.ports import (
+    ANY,
     Accepted,
     Broken,
     Erased,
@@ -32,10 +32,12 @@ from spool.ports import (
     MessageState,
     NewJob,
     NotFound,
+    Pause,
     Recorded,
     Retention,
     StoredMessage,
     Swept,
+    Wanted,
 )
 from spool.retention import Sweeper
 from spool.schema import open_for_reading, reading
@@ -88,7 +90,7 @@ class SqliteSpool:
         ).fetchone()
         self._known: dict[str, int] = {}
         self._large: set[asyncio.Task[Job | None]] = set()
-        self._room = (-1.0, 0, 0)
+        self._room = Room(directory)
         self._writer = Writer(
             connection,
             monotonic=monotonic,
@@ -155,14 +157,17 @@ class SqliteSpool:
         else:
             future.add_done_callback(_note_failure)
 
-    async def claim(self, now: datetime, limit: int, *, without: frozenset[str] = frozenset()) -> list[Job]:
+    async def claim(self, now: datetime, limit: int, wanted: Wanted = ANY) -> list[Job]:
         due = await self.next_due()
         if due is None or due > now:
             return []
         return await self._writer.submit(
-            lambda connection: jobs.claim(connection, now, limit, without),
+            lambda connection: jobs.claim(connection, now, limit, wanted),
             abandoned=lambda found: self._release([job.id for job in found]),
         )
+
+    async def pauses_are(self, pauses: Sequence[Pause]) -> None:
+        await self._writer.submit(lambda connection: jobs.pauses_are(connection, pauses))
 
     async def next_due(self) -> datetime | None:
         if not self._knows_due:
@@ -177,13 +182,17 @@ class SqliteSpool:
 
     async def body(self, message_id: str) -> bytes:
         small = self._read(messages.select_body, message_id)
-        large = await asyncio.to_thread(self._blobs.read, message_id) if small is None else None
-        return _found(small if small is not None else large, message_id)
+        body = small if small is not None else await asyncio.to_thread(self._blobs.read, message_id)
+        if body is None:
+            raise NotFound(f"the body of {message_id} is gone")
+        return body
 
     async def ledger(self, message_id: str) -> list[LedgerRow]:
         return self._read(messages.select_ledger, message_id)
 
     async def jobs(self, query: JobQuery) -> list[Job]:
+        if query.message_id is not None:
+            return self._read(jobs.select, query)
         self._check()
         return await asyncio.to_thread(reading, self._path, jobs.select, query)
 
@@ -216,18 +225,15 @@ class SqliteSpool:
         return await self._writer.submit(erase.empty_log, alone=True, bare=True)
 
     def load(self) -> Load:
-        now = self._monotonic()
-        if now - self._room[0] >= 1.0 or self._room[0] < 0:
-            room = os.statvfs(self._directory)
-            self._room = (now, room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize)
+        free_octets, total_octets = self._room.look(self._monotonic())
         return Load(
             ready_jobs=self._ready,
             leased_jobs=self._leased,
             queued_units=self._writer.queued_units,
             queued_octets=self._writer.queued_octets,
             oldest_wait_seconds=self._writer.oldest_wait_seconds,
-            free_octets=self._room[1],
-            total_octets=self._room[2],
+            free_octets=free_octets,
+            total_octets=total_octets,
             cap_reached=self._sweeper.cap_reached or not self._ballast.is_held,
         )
 
@@ -287,12 +293,6 @@ class SqliteSpool:
 
     def _release(self, ids: list[int]) -> None:
         self._writer.submit(lambda connection: jobs.release(connection, ids)).add_done_callback(_note_failure)
-
-
-def _found(body: bytes | None, message_id: str) -> bytes:
-    if body is None:
-        raise NotFound(f"the body of {message_id} is gone")
-    return body
 
 
 def _note_failure(future: "asyncio.Future[Any]") -> None:

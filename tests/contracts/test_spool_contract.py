@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mail.errors import Malformed, Misuse
 from mail.ids import message_id
 from mail.outcome import Result
+from mail.values import changed
 from spool import history, schema
 from spool.database import open_spool
 from spool.jobs import shard_of_job
@@ -27,8 +28,10 @@ from spool.ports import (
     MessageState,
     NewJob,
     NotFound,
+    Pause,
     Recorded,
     Retention,
+    Wanted,
 )
 
 NOON = datetime(2026, 5, 4, 12, 0, 0, 123456, tzinfo=UTC)
@@ -191,8 +194,38 @@ class TestClaim:
     async def test_destinations_left_out_do_not_hold_up_the_others(self, spool):
         slow = [step_job(index=index, destination="slow") for index in range(5)]
         await self.queue(spool, *slow, step_job(index=7, destination="quick"), step_job(index=8))
-        claimed = await spool.claim(NOON, 3, without=frozenset({"slow", "other"}))
+        claimed = await spool.claim(NOON, 3, Wanted(without=frozenset({"slow", "other"})))
         assert [job.key[-1] for job in claimed] == ["7", "8"]
+
+    async def test_of_a_paused_destination_only_what_has_expired_is_claimed(self, spool):
+        await self.queue(
+            spool,
+            step_job(index=1, destination="down", expires_at=NOON + DAY),
+            step_job(index=2, destination="down", expires_at=NOON),
+            step_job(index=3, destination="up", expires_at=NOON + DAY),
+        )
+        wanted = Wanted(paused=frozenset({"down"}))
+        claimed = await spool.claim(NOON, 9, wanted)
+        assert [job.key[-1] for job in claimed] == ["2", "3"]
+        assert [job.key[-1] for job in await spool.claim(NOON + DAY, 9, wanted)] == ["1"]
+
+    async def test_one_destination_can_be_asked_for_alone(self, spool):
+        await self.queue(spool, *(step_job(index=index, destination=name) for index, name in enumerate("aab")))
+        assert [job.key[-1] for job in await spool.claim(NOON, 1, Wanted(only="b"))] == ["2"]
+        assert await spool.claim(NOON, 1, Wanted(only="c")) == []
+
+    async def test_a_lease_that_made_no_attempt_does_not_count(self, spool):
+        await self.queue(spool, step_job(destination="down"))
+        (job,) = await spool.claim(NOON, 1)
+        change = JobChange(id=job.id, state=JobState.READY, last="paused", is_unmade=True)
+        await spool.record(Recorded(message_id=job.message_id, job=change))
+        (again,) = await spool.claim(NOON, 1)
+        assert (job.attempts, again.attempts, again.last) == (1, 1, "paused")
+
+    async def test_pauses_may_be_told_again_and_again(self, spool):
+        pause = Pause(destination="down", failures=5, last="refused", until=NOON)
+        for pauses in ((pause,), (pause, changed(pause, destination="too")), ()):
+            await spool.pauses_are(pauses)
 
     async def test_next_due_is_the_earliest_ready_job(self, spool):
         assert await spool.next_due() is None

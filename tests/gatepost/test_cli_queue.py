@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,7 @@ from gatepost.cli import queue as queue_module
 from gatepost.control import RULE_BOOKS
 from mail.outcome import Result
 from spool.database import open_spool
-from spool.ports import JobQuery, JobState, MessageState
+from spool.ports import JobQuery, JobState, MessageState, Pause
 from spool.reader import open_reader
 from spool.rule_sets import open_rule_books
 
@@ -63,6 +64,33 @@ def test_jobs_are_listed_with_what_happened_last_and_no_raw_control(state):
         f"{parked} parked support/1 - 1 attempt {PARKED.id} a fault of ours",
         f"{waiting} ready audit/0 - 1 attempt {WAITING.id} 2026-01-14 00:02:45Z for 4 h more",
     ]
+
+
+def test_what_waits_for_a_paused_destination_says_so_in_place_of_its_last_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    down = replace(WAITING, destination="app.example.com", last="HTTP 500")
+    state = fill(tmp_path / "var", down, DEAD)
+
+    async def pause():
+        spool = open_spool(state, 0)
+        until = datetime(2026, 1, 13, 21, 3, tzinfo=UTC)
+        await spool.pauses_are([Pause(destination="app.example.com", failures=7, last="HTTP 502", until=until)])
+        await spool.close()
+
+    asyncio.run(pause())
+    said = "paused: app.example.com failed 7 times, last: HTTP 502, tries again at 2026-01-13T21:03:00Z"
+    waiting, dead = sorted(run("list").stdout.splitlines()[1:], key=lambda line: "dead" in line)
+    assert waiting.endswith(f"for 4 h more · {said}")
+    assert dead.endswith("HTTP 503 \\x1b[2J")
+    assert said in run("show", "--destination", "app.example.com").stdout
+    assert json.loads(run("list", "--state", "ready", "--json").stdout)["last"] == said
+
+    asyncio.run(open_and_close(state))
+    assert "paused" not in run("list").stdout
+
+
+async def open_and_close(state):
+    await open_spool(state, 0).close()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def small_disk(path: Path, megabytes: int):
             subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-@pytest.fixture(params=[24])
+@pytest.fixture(params=[25])
 def disk(tmp_path, request):
     with small_disk(tmp_path / "disk", request.param) as path:
         if path is None:

@@ -26,6 +26,7 @@ from spool.ports import (
     NotFound,
     Recorded,
     Retention,
+    Wanted,
 )
 from spool.reader import open_reader
 from spool.writer import LAZY_SECONDS
@@ -151,7 +152,7 @@ async def test_the_room_is_asked_for_once_a_second(tmp_path, monkeypatch):
     spool = open_spool(tmp_path, 0, monotonic=lambda: now[0])
     asked = []
     real = os.statvfs
-    monkeypatch.setattr("spool.sqlite_spool.os.statvfs", lambda path: asked.append(path) or real(path))
+    monkeypatch.setattr("spool.ballast.os.statvfs", lambda path: asked.append(path) or real(path))
     for second in (0.0, 0.5, 0.99, 1.0, 1.5):
         now[0] = 100.0 + second
         spool.load()
@@ -278,7 +279,8 @@ def test_claiming_and_next_due_read_the_due_index():
     schema.SHARD.bring_up(connection)
     said = []
     connection.set_trace_callback(said.append)
-    jobs.claim(connection, NOON, 5, frozenset({"x"}))
+    jobs.claim(connection, NOON, 5, Wanted(without=frozenset({"x"}), paused=frozenset({"y"})))
+    jobs.claim(connection, NOON, 1, Wanted(only="z"))
     jobs.next_due(connection)
     for statement in [each for each in said if "not_before" in each]:
         plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}"))
