@@ -36,17 +36,16 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fresh:
-    """A message that was accepted this moment, as the spool has it too: its first walk need not read it back."""
+    """A message that was accepted this moment, as the spool has it too: its first walk begins at `start` and reads nothing back."""
 
     state: MessageState
-    receipt: Receipt
     raw: bytes
-    book: CompiledBook
+    start: Evaluation
 
     def loaded(self) -> Loaded:
-        evaluation = Evaluation.start(self.book, self.receipt)
+        start = self.start
         return Loaded(
-            state=self.state, receipt=self.receipt, raw=self.raw, book=self.book, evaluation=evaluation, rows=()
+            state=self.state, receipt=start.receipt, raw=self.raw, book=start.compiled, evaluation=start, rows=()
         )
 
 

@@ -42,6 +42,7 @@ from gatepost.http_client import AiohttpClient
 from gatepost.settings import Settings
 from gatepost.wire import prepend_of
 from rules.compiled import CompiledBook, compile_book
+from rules.machine import Evaluation
 from rules.model import ActionSpec, Rule, RuleBook, RuleSet
 from spool.database import open_spool
 from spool.ports import Spool
@@ -132,6 +133,7 @@ async def half(base: Path, options: argparse.Namespace) -> Spent:
     raw = raw_of(options)
     receipts = [receipt_of(raw, number, book.digest) for number in range(options.messages)]
     units = [unit_of(raw, receipt) for receipt in receipts]
+    starts = [Evaluation.start(book, receipt) for receipt in receipts]
     jobs = await asyncio.gather(*(world.spool.accept(unit) for unit in units))
     running = asyncio.create_task(world.runner.run())
     watch = Stopwatch()
@@ -139,7 +141,7 @@ async def half(base: Path, options: argparse.Namespace) -> Spent:
         for number in range(start, min(start + options.at_once, options.messages)):
             job = jobs[number]
             assert job is not None
-            fresh = Fresh(state=units[number].state, receipt=receipts[number], raw=raw, book=book)
+            fresh = Fresh(state=units[number].state, raw=raw, start=starts[number])
             world.runner.take(job, fresh)
         await world.runner.idle()
     spent = watch.read(options.messages)

@@ -61,7 +61,7 @@ def stored_story(
     recorded = of_evaluation(rows, evaluation)
     start = begun(rows, evaluation, partial(Evaluation.start, book, receipt))
     # Refused with nothing else to do: it never had a job, so its ledger is not behind, it stays empty.
-    over = not recorded and reply["code"] >= 400 and not disposition(book, receipt).runs_on
+    over = not recorded and reply["code"] >= 400 and not disposition(Evaluation.start(book, receipt)).runs_on
     reached = _answered(start) if over else walked(start, recorded, redriven=False)
     told = story(file=None, receipt=receipt, reply=reply, evaluation=reached, prepend=prepend)
     if over:

@@ -35,8 +35,7 @@ from gatepost.shards import Share
 from inbound.event import Event
 from inbound.rate_table import RateColumn, RateTable
 from mail.counters import Counters
-from mail.receipt import Receipt
-from rules.compiled import CompiledBook
+from rules.machine import Evaluation
 from smtp.listener import Listener, listen
 from spool.database import open_spool
 from spool.ports import Accepted, Job, Retention, Spool
@@ -242,8 +241,8 @@ def _beside(gateway: Gateway, effects: wire.Effects) -> Iterator[Coroutine[Any, 
 def _handing_to(runners: Mapping[int, Runner], shard: int) -> OnAccept:
     """An accepted message goes to its runner as it is in memory, which spares reading it back from the spool."""
 
-    def hand_over(job: Job, unit: Accepted, receipt: Receipt, book: CompiledBook) -> None:
-        runners[shard].take(job, Fresh(state=unit.state, receipt=receipt, raw=unit.raw, book=book))
+    def hand_over(job: Job, unit: Accepted, start: Evaluation) -> None:
+        runners[shard].take(job, Fresh(state=unit.state, raw=unit.raw, start=start))
 
     return hand_over
 

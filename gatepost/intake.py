@@ -24,7 +24,7 @@ from inbound.sampling import Sampler
 from mail.counters import Counters
 from mail.entropy import entropy
 from mail.receipt import Receipt
-from rules.compiled import CompiledBook
+from rules.machine import Evaluation
 from rules.step import Step
 from smtp.config import SmtpConfig
 from smtp.listener import Listener
@@ -34,7 +34,7 @@ from verdicts.ports import Resolver
 
 _LOOK_SECONDS = 1.0
 
-OnAccept = Callable[[Job, Accepted, Receipt, CompiledBook], None]
+OnAccept = Callable[[Job, Accepted, Evaluation], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ class Replayer:
         if early is None and len(sample.message.header.all("Received")) > self.inbound.most_received_fields:
             early = LOOP_DETECTED
         early = early or examined.refusal
-        decision = _ACCEPT if early else disposition(book, examined.receipt)
+        decision = _ACCEPT if early else disposition(Evaluation.start(book, examined.receipt))
         reply = early or decision.reply or ACCEPTED.because(f"Ok {examined.receipt.message_id}")
         told = await self._story(sample, book, examined.receipt, decision, reply, walked=early is None, run=run)
         if decision.kind == "defer":

@@ -37,6 +37,7 @@ from mail.reply import (
 from mail.values import Value, changed
 from rules.compiled import CompiledBook, Needs
 from rules.disposition import disposition
+from rules.machine import Evaluation
 from rules.step import Disposition
 from spool.history import UNSCANNED
 from spool.ports import Accepted, Full, HistoryRow, JobKind, MessageState, NewJob
@@ -176,7 +177,8 @@ def _facts(raw: bytes, needs: Needs) -> tuple[tuple[Attachment, ...] | None, int
 
 
 async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, services: Services) -> Reply:
-    decision = disposition(delivery.book, receipt)
+    start = Evaluation.start(delivery.book, receipt)
+    decision = disposition(start)
     if decision.kind == "defer":
         return await _turned_away(changed(row, by=decision.rule), decision.reply or TRY_AGAIN, services)
     reply = decision.reply if decision.reply is not None else ACCEPTED.because(f"Ok {receipt.message_id}")
@@ -189,7 +191,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
         log.error("session %s: the spool failed: %s", delivery.session, error)
         return TRY_AGAIN
     if job is not None:
-        services.on_accept(job, unit, receipt, delivery.book)
+        services.on_accept(job, unit, start)
     services.on_event(event_of(unit.history, reply, receipt=receipt, book=delivery.book))
     return reply
 

@@ -14,8 +14,8 @@ from mail.counters import Counters
 from mail.envelope import Envelope
 from mail.headers import HeaderView
 from mail.message import Message, Span
-from mail.receipt import Receipt
 from rules.compiled import CompiledBook, Needs
+from rules.machine import Evaluation
 from spool.ports import Accepted, Job, Spool
 from verdicts.canonical import BodyHashes
 from verdicts.judge import Judgement
@@ -80,7 +80,7 @@ class Services:
     judge: Judge
     forged_spans: Callable[[HeaderView], tuple[Span, ...]]
     spool: Spool
-    on_accept: Callable[[Job, Accepted, Receipt, CompiledBook], None]
+    on_accept: Callable[[Job, Accepted, Evaluation], None]
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     on_event: Callable[[Event], None] = _ignore

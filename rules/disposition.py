@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from mail.address import Mailbox
 from mail.client import Client
 from mail.outcome import Outcome, Result
-from mail.receipt import Receipt
 from mail.reply import UNHANDLED_REJECTED, VERDICT_UNAVAILABLE, Reply, reply_from
 from rules.compiled import CompiledBook, CompiledRule
 from rules.conditions_decision import Decision
@@ -29,24 +28,24 @@ class _Bounced:
     rule: str
 
 
-def disposition(compiled: CompiledBook, receipt: Receipt) -> Disposition:
-    """What to answer to DATA.
+def disposition(start: Evaluation) -> Disposition:
+    """What to answer to DATA; `start` is where the message's walk begins.
 
     Defer where a reached rule is unknown and its `on_unknown` says so, or where a 4xx Bounce decides for some recipient: a
     temporary refusal is never made a permanent one by another recipient's. Reject where every recipient is sure to be bounced.
     """
-    *_, end = walk(Evaluation.start(compiled, receipt), _ASSUMED)
+    *_, end = walk(start, _ASSUMED)
     deferring = _first_deferring(end)
     if deferring:
         return Disposition(kind="defer", reply=VERDICT_UNAVAILABLE, rule=deferring, runs_on=False)
     bounced = _surely_bounced(end)
-    if bounced and len(bounced) == len(receipt.envelope.recipients):
+    if bounced and len(bounced) == len(start.receipt.envelope.recipients):
         transient = next((one for one in bounced.values() if one.reply.is_transient), None)
         if transient:
             return Disposition(kind="defer", reply=transient.reply, rule=transient.rule, runs_on=False)
         first = next(iter(bounced.values()))
         return Disposition(kind="reject", reply=first.reply, rule=first.rule, runs_on=_runs_on(end))
-    if compiled.book.on_unhandled == "reject" and _is_surely_unhandled(end):
+    if start.compiled.book.on_unhandled == "reject" and _is_surely_unhandled(end):
         return Disposition(kind="unhandled-reject", reply=UNHANDLED_REJECTED, runs_on=_runs_on(end))
     return Disposition(kind="accept")
 

@@ -34,6 +34,7 @@ from mail.errors import Malformed, Permanent, Temporary
 from mail.ids import message_id
 from mail.outcome import DONE, Outcome, Result
 from mail.values import changed
+from rules.machine import Evaluation
 from spool.ports import Broken, Full, JobKind, JobState, MessageState, Recorded
 
 
@@ -328,7 +329,7 @@ async def test_fresh_message_is_walked_without_being_read_back(make: Make) -> No
     job = await house.accept()
     house.spool.body = refuse  # type: ignore[method-assign]
     receipt = receipt_of(RAW)
-    house.runner.take(job, Fresh(state=MessageState.ACTIVE, receipt=receipt, raw=RAW, book=house.book))
+    house.runner.take(job, Fresh(state=MessageState.ACTIVE, raw=RAW, start=Evaluation.start(house.book, receipt)))
     await house.runner.idle()
     assert stored.keys == [f"{ID}/0/a/0"]
     assert await house.state() is MessageState.DONE

@@ -336,7 +336,7 @@ def test_an_early_answer_to_data_is_contradicted_by_no_completion(
     book: RuleBook, message: Receipt, data: st.DataObject
 ) -> None:
     compiled = CompiledBook(book)
-    answer = disposition(compiled, message)
+    answer = disposition(Evaluation.start(compiled, message))
     if answer.reply == VERDICT_UNAVAILABLE:
         assumed = replay(compiled, message, [Outcome(result=Result.WOULD_RUN)] * 100)
         assert any(one.name == answer.rule and "cannot tell" in one.reason for one in assumed.rules)
@@ -390,7 +390,7 @@ def test_the_strategies_reach_every_early_answer() -> None:
     @given(REFUSING_BOOKS, RECEIPTS)
     def search(book: RuleBook, message: Receipt) -> None:
         compiled = CompiledBook(book)
-        answer = disposition(compiled, message)
+        answer = disposition(Evaluation.start(compiled, message))
         found["unknown" if answer.reply == VERDICT_UNAVAILABLE else answer.kind] += 1
         client, path = message.client, message.envelope.reverse_path
         if at_rcpt(compiled, client, path, message.size, message.envelope.mailboxes[0]):

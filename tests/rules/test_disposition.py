@@ -21,6 +21,7 @@ from rule_examples import (
 from mail.reply import UNHANDLED_REJECTED, VERDICT_UNAVAILABLE
 from rules.compiled import CompiledBook
 from rules.disposition import at_rcpt, disposition
+from rules.machine import Evaluation
 from rules.model import ActionSpec, Condition, Rule
 from rules.step import Disposition
 
@@ -31,7 +32,7 @@ def answered(
     *rules: Rule, recipients: tuple[str, ...] = ("a@example.com", "b@example.com"), **given: object
 ) -> Disposition:
     on_unhandled = given.pop("on_unhandled", "keep")
-    return disposition(book(*rules, on_unhandled=on_unhandled), receipt(*recipients, **given))
+    return disposition(Evaluation.start(book(*rules, on_unhandled=on_unhandled), receipt(*recipients, **given)))
 
 
 def test_every_recipient_bounced_is_refused_with_the_first_bounces_words() -> None:

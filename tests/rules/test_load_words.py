@@ -14,10 +14,10 @@ CASES = Path(__file__).parents[1] / "cases"
 SOURCES = [path for kind in ("load", "schema") for path in (Path(__file__).parents[2] / "rules").glob(f"{kind}*.py")]
 _WORDS = """
 bad-address bad-arn bad-cidr bad-domain bad-duration bad-function bad-header-name bad-host bad-key bad-metadata-name
-bad-name bad-pattern bad-prefix bad-reply-code bad-size bad-status-code bad-template bad-type bad-url bad-version
+bad-name bad-pattern bad-prefix bad-queue bad-reply-code bad-size bad-status-code bad-template bad-type bad-url bad-version
 code-mismatch control-character duplicate-filter duplicate-key duplicate-rule empty-file empty-list empty-range
 empty-rule-set empty-text foreign-recipient forgeable-bypass line-break merge-key missing-key no-dns-list no-engine
-no-postmaster no-rules not-utf8 one-key one-place second-document ses-limit starving-stop stop-not-last syntax tag
+no-postmaster no-rules not-for-queues not-utf8 one-key one-place second-document ses-limit starving-stop stop-not-last syntax tag
 too-deep too-long too-many-findings too-many-values unavailable-action unhandled unknown-action unknown-alias
 unknown-condition unknown-key unknown-list unknown-rule-set unknown-topic unmapped-action unreachable-rule
 unreadable-file wrong-list wrong-type wrong-word
