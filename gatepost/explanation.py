@@ -66,10 +66,13 @@ def stored_story(
     told = story(file=None, receipt=receipt, reply=reply, evaluation=reached, prepend=prepend)
     if over:
         return told
+    # A part of an action, such as the notification of its topic, is no step of the walk: it is told behind them.
+    whole = [row for row in recorded if not row.recipient]
+    parts = [row for row in recorded if row.recipient]
     told["steps"] = [
         {**step, "outcome": row.result.value, "detail": row.detail}
-        for step, row in zip(told["steps"], recorded, strict=False)
-    ] + [_reached(row) for row in recorded[len(told["steps"]) :]]
+        for step, row in zip(told["steps"], whole, strict=False)
+    ] + [_reached(row) for row in whole[len(told["steps"]) :] + parts]
     return told
 
 
@@ -80,7 +83,7 @@ def _answered(start: Evaluation) -> Evaluation:
 
 
 def _reached(row: LedgerRow) -> dict[str, Any]:
-    """A step whose attempt failed and holds the walk: it was reached, and the walk has not gone on."""
+    """A part, or a step whose attempt failed and holds the walk: it was reached, and the walk has not gone on."""
     return {"rule": row.rule, "action": row.action, "recipients": [], "outcome": row.result.value, "detail": row.detail}
 
 

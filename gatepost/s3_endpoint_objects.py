@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -176,7 +177,7 @@ def _described(answer: Mapping[str, Any]) -> Found:
     return Found(
         size=answer["ContentLength"],
         etag=answer["ETag"],
-        modified=answer["LastModified"],
+        modified=answer["LastModified"].astimezone(UTC),
         metadata={name.lower(): text for name, text in answer["Metadata"].items()},
         content_type=answer.get("ContentType", "binary/octet-stream"),
     )
@@ -190,7 +191,7 @@ def _page(bucket: str, request: ListRequest, client: Any) -> Page:
         Bucket=bucket, Prefix=request.prefix, Delimiter=request.delimiter, MaxKeys=request.most, StartAfter=after
     )
     keys = tuple(
-        Listed(key=each["Key"], size=each["Size"], etag=each["ETag"], modified=each["LastModified"])
+        Listed(key=each["Key"], size=each["Size"], etag=each["ETag"], modified=each["LastModified"].astimezone(UTC))
         for each in answer.get("Contents", ())
     )
     prefixes = tuple(each["Prefix"] for each in answer.get("CommonPrefixes", ()))

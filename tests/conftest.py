@@ -31,6 +31,7 @@ ENGINES = {
     "rspamd": "rspamd",
     "spamd": "spamd",
     "s3-encryption-client": str(Path(__file__).parent.parent / ".cache/interop/bin/python"),  # make interop
+    "powertools": str(Path(__file__).parent.parent / ".cache/interop/bin/python"),
 }
 DEFAULT_TORTURE = 5
 
