@@ -38,6 +38,10 @@ _VOLATILE = (
     (re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d? \w{3} \d{4}\b"), "<date>"),
     (re.compile(r"@[0-9a-f]{4}\b"), "@<digest>"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "<digest>"),
+    (
+        re.compile(r"^( *)\d+(?= +(ready|leased|dead|parked) )"),
+        r"\1<job>",
+    ),  # it depends on the worker that took the mail
 )
 _READING = ("find", "show", "explain", "queue list", "queue show")
 _SWAKS = """\
