@@ -8,6 +8,7 @@ from pathlib import Path
 from mail.counters import Histogram
 from spool import jobs
 from spool.ballast import OCTETS, Ballast
+from spool.blobs import sync_directory
 from spool.ports import Broken, Full
 from spool.schema import SHARD, is_full, open_for_writing
 from spool.shard_lock import FILE, locked, shard_directory
@@ -34,6 +35,8 @@ def open_spool(
     path = shard_directory(directory, shard)
     for each in (directory, path.parent, path):
         each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A shard whose name a power cut takes back is lost with all in it; who made it just now may not have come to this yet.
+        sync_directory(each.parent)
     lock = locked(path, wait_seconds, monotonic)
     try:
         ballast = Ballast(path / "ballast", ballast_octets)
