@@ -41,6 +41,7 @@ def _address(ip: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(ip)
 
 
+@lru_cache(maxsize=1024)
 def canonical_ip(text: str) -> str:
     """An IP address as we store it: zone stripped, IPv4-mapped folded. Raises ValueError for anything else."""
     address = ipaddress.ip_address(text.partition("%")[0])

@@ -25,7 +25,7 @@ from mail.reply import (
 )
 from mail.values import changed
 from smtp.arguments import Refusal, parse_bdat, parse_hello, parse_mail, parse_rcpt, parse_xclient
-from smtp.config import is_within
+from smtp.config import trusts
 from smtp.content import Content
 from smtp.events import Hello, Mail, Rcpt, Refused, Verb
 from smtp.reading import SIZE_LIMIT, start_chunk, start_data
@@ -115,8 +115,8 @@ def answered_hello(machine: "Machine", event: Hello, reply: Reply | None) -> Non
     machine.greeted_with = machine.greeting
     config = machine.config
     if machine.greeting == "EHLO":
-        trusted = is_within(machine.peer, config.xclient_from)
-        machine.send(hello(config, secure=machine.client.tls is not None, trusted=trusted))
+        trusted = trusts(config, machine.peer)
+        machine.send_raw(hello(config, secure=machine.client.tls is not None, trusted=trusted))
     elif machine.greeting == "HELO":
         machine.send(Reply(code=250, text=config.hostname))
     else:
@@ -124,7 +124,7 @@ def answered_hello(machine: "Machine", event: Hello, reply: Reply | None) -> Non
 
 
 def _xclient(machine: "Machine", argument: bytes) -> None:
-    if not is_within(machine.peer, machine.config.xclient_from):
+    if not trusts(machine.config, machine.peer):
         raise Refusal(UNKNOWN_COMMAND)
     if machine.transaction.is_open:
         raise Refusal(BAD_SEQUENCE)

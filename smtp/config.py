@@ -4,6 +4,7 @@ import ipaddress
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 MIB = 2**20
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -57,9 +58,12 @@ class Limits:
     in_flight_octets: int = 64 * MIB  # semantics.md §6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SmtpConfig:
-    """`proxy_from` networks must send a PROXY header, `xclient_from` networks may use XCLIENT."""
+    """`proxy_from` networks must send a PROXY header, `xclient_from` networks may use XCLIENT.
+
+    Two are equal if they are the same one: what is prebuilt from one is looked up for every connection.
+    """
 
     hostname: str = "localhost"
     software: str = "Gatepost"
@@ -71,6 +75,12 @@ class SmtpConfig:
     proxy_from: tuple[Network, ...] = ()
     xclient_from: tuple[Network, ...] = LOOPBACK
     refuse_early_talkers: bool = False
+
+
+@lru_cache(maxsize=1024)
+def trusts(config: SmtpConfig, ip: str | None) -> bool:
+    """Whether the peer at this address may use XCLIENT."""
+    return is_within(ip, config.xclient_from)
 
 
 def is_within(ip: str | None, networks: tuple[Network, ...]) -> bool:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from io import BytesIO
 
 END = b"\r\n.\r\n"
+_DOTTED = b"\r\n."
 LARGE_OCTETS = 256 * 1024
 TELL_OCTETS = 64 * 1024  # what a session makes of one piece should hold up nobody
+_TEXT = bytes(octet for octet in range(256) if octet not in b"\r\n")
 _DOT_LINE = len(b".\r\n")
 _END_KEPT = len(b"\r\n")  # what is left of the end of data when its dot is removed as every other
 
@@ -69,16 +71,15 @@ class Content:
             self._first = b""
 
     def _watch(self, piece: bytes) -> None:
-        pairs = piece.count(b"\r\n")
-        feeds = piece.count(b"\n")
-        returns = piece.count(b"\r")
+        # Every CR and every LF must be half of a pair; one pass counts both.
+        alone = len(piece.translate(None, _TEXT)) - 2 * piece.count(b"\r\n")
         if self._after_cr:
             # The CR that ended the last piece was left open there; its LF must be the first octet of this one.
-            feeds -= 1
+            alone -= 1
             if not piece.startswith(b"\n"):
                 self.has_bare_newline = True
         self._after_cr = piece.endswith(b"\r")
-        if feeds != pairs or returns - self._after_cr != pairs:
+        if alone != self._after_cr:
             self.has_bare_newline = True
 
     def arrived(self) -> Iterator[bytes]:
@@ -125,17 +126,20 @@ class DotContent:
         stop = min(len(data), at + self._bound - self.content.octets)
         tail = self._tail
         across = (tail + data[at : min(stop, at + len(END) - 1)]).find(END)
+        dotted = -1
         if across >= 0:
             stop = at + across + len(END) - len(tail)
             self.is_finished = True
         else:
-            inside = data.find(END, at, stop)
+            # The first line that begins with a dot is the end of nearly every message: then one search was enough.
+            dotted = data.find(_DOTTED, at, stop)
+            inside = dotted if dotted < 0 or data.startswith(END, dotted, stop) else data.find(END, dotted, stop)
             if inside >= 0:
                 stop = inside + len(END)
                 self.is_finished = True
         piece = data[at:stop]
         self._tail = piece[-4:] if len(piece) >= 4 else (tail + piece)[-4:]
-        self.content.add(piece, _without_dots(piece, tail))
+        self.content.add(piece, _without_dots(piece, tail, dotted - at))
         self.is_exhausted = not self.is_finished and self.content.octets >= self._bound
         return stop
 
@@ -144,10 +148,17 @@ class DotContent:
         return self.content.take(without_last=_END_KEPT)
 
 
-def _without_dots(piece: bytes, tail: bytes) -> bytes:
-    """A piece without the dot that begins a line (RFC 5321 §4.5.2); `tail` is what came before it."""
+def _without_dots(piece: bytes, tail: bytes, dotted: int) -> bytes:
+    """A piece without the dot that begins a line (RFC 5321 §4.5.2).
+
+    `tail` is what came before it, `dotted` where the first such line's CR is inside it; below 0 there is none.
+    """
     if piece.startswith(b".") and tail.endswith(b"\r\n"):
-        piece = piece[1:]
+        piece, dotted = piece[1:], dotted - 1
     elif piece.startswith(b"\n.") and tail.endswith(b"\r"):
-        piece = b"\n" + piece[2:]
-    return piece.replace(b"\r\n.", b"\r\n")
+        piece, dotted = b"\n" + piece[2:], dotted - 1
+    if dotted < 0:
+        return piece
+    if dotted == len(piece) - len(END):  # it is the only one, most often the end
+        return piece[: dotted + 2] + piece[dotted + 3 :]
+    return piece.replace(_DOTTED, b"\r\n")

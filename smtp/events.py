@@ -4,7 +4,7 @@
 the others with None.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from mail.address import Mailbox
 from mail.client import Client
@@ -12,56 +12,47 @@ from mail.envelope import Envelope
 from mail.reply import Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Greet:
+class Greet(msgspec.Struct, frozen=True):
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(msgspec.Struct, frozen=True):
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(msgspec.Struct, frozen=True):
     reverse_path: Mailbox | None
     declared_size: int | None
     smtputf8: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rcpt:
+class Rcpt(msgspec.Struct, frozen=True):
     mailbox: Mailbox
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True):
     """The next octets of a large message that is still coming; the last ones come with `Data`, which holds all."""
 
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(msgspec.Struct, frozen=True):
     envelope: Envelope
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(msgspec.Struct, frozen=True):
     """A command that changes no state; the server answers it (semantics.md §7: NOOP, HELP, VRFY, EXPN)."""
 
     name: str
     argument: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """`limit` is the setting that was exceeded; empty for anything else."""
 
     command: str
@@ -69,8 +60,7 @@ class Refused:
     limit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """The client was refused at the door: the setting `limit` leaves no room for it."""
 
     client: Client
@@ -78,18 +68,15 @@ class Denied:
     limit: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartTls:
+class StartTls(msgspec.Struct, frozen=True):
     """Put TLS on the connection, then call `Machine.secured`; until then the machine takes no octet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Breathe:
+class Breathe(msgspec.Struct, frozen=True):
     """Much pipelined input has been served at a stretch: let other connections have their turn before the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """The last event. `linger`: the client may still be sending, and must be let read the reply."""
 
     linger: bool

@@ -55,7 +55,7 @@ def help_on(topic: str, config: SmtpConfig) -> Reply:
 
 
 @lru_cache(maxsize=64)
-def hello(config: SmtpConfig, *, secure: bool, trusted: bool) -> Reply:
+def hello(config: SmtpConfig, *, secure: bool, trusted: bool) -> bytes:
     """EHLO's answer: STARTTLS is offered only where it can be done, XCLIENT only to whom it is open."""
     limits = config.limits
     offered = ["PIPELINING", f"SIZE {limits.message_octets}"]
@@ -65,4 +65,4 @@ def hello(config: SmtpConfig, *, secure: bool, trusted: bool) -> Reply:
     offered.append(f"LIMITS MAILMAX={limits.transactions} RCPTMAX={limits.recipients}")
     if trusted:
         offered.append(f"XCLIENT {XCLIENT_NAMES}")
-    return Reply(code=250, text=config.hostname, lines=tuple(offered))
+    return bytes(Reply(code=250, text=config.hostname, lines=tuple(offered)))
