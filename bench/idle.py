@@ -75,6 +75,7 @@ def main() -> None:
         (directory / "rules.yaml").write_text(RULES)
         (directory / "none.yaml").write_text("{}\n")
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "GATEPOST_SMTP__CONNECTIONS": "100000"}
+        environment["GATEPOST_SMTP__CONNECTIONS_PER_NETWORK"] = "100000"
         command = [sys.executable, "-m", "gatepost", "serve", "--listen", "127.0.0.1:0", "--data", f"{directory}/var"]
         command += ["--rules", f"{directory}/rules.yaml", "--dns", f"{directory}/none.yaml", "--quiet"]
         command += ["--ready-file", f"{directory}/ready"]

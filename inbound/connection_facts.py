@@ -16,6 +16,8 @@ log = logging.getLogger("gatepost.inbound")
 class ConnectionFacts:
     """The look-ups about one client's address. All waiting for lists ends `wait_for_lists_seconds` after its beginning."""
 
+    __slots__ = ("_deadline", "_lists", "_name", "_settings")
+
     def __init__(self, services: Services, ip: str) -> None:
         self._settings = services.settings
         self._name = None if services.name_of is None else _started(services.name_of(ip))

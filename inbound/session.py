@@ -19,6 +19,8 @@ from verdicts.arriving import ArrivingMessage
 class InboundSession:
     """`smtp.backend.Session`. The server calls one method at a time."""
 
+    __slots__ = ("_accept_seconds", "_client", "_facts", "_id", "_rows", "_services", "_stray", "_trail")
+
     def __init__(self, services: Services) -> None:
         self._services = services
         self._client = Client(ip=None)
@@ -138,7 +140,7 @@ class InboundSession:
     async def _listed(self, trail: Trail, mailbox: Mailbox) -> tuple[str, ...]:
         """The lists that list the client, as far as a recipient need wait for them."""
         settings = self._services.settings
-        if self._facts is None or not settings.refuse_listed:
+        if self._facts is None or not self._services.lists or not settings.refuse_listed:
             return ()
         if is_vouched(trail.book, self._client, (complete(trail.book, mailbox, settings.hostname),)):
             return ()
@@ -149,8 +151,10 @@ class InboundSession:
         if self._facts is None:
             return self._client, ()
         name = await self._facts.name()
-        is_free = is_vouched(trail.book, self._client, trail.accepted)
-        return changed(self._client, name=name or self._client.name), () if is_free else await self._facts.listed()
+        client = changed(self._client, name=name) if name else self._client
+        if not self._services.lists or is_vouched(trail.book, self._client, trail.accepted):
+            return client, ()
+        return client, await self._facts.listed()
 
     async def reset(self) -> None:
         trail, self._trail = self._trail, None
