@@ -28,7 +28,7 @@ from gatepost.intake import Intake, OnAccept
 from gatepost.library import Library
 from gatepost.listening import Doors
 from gatepost.observer import Observer
-from gatepost.publishing import keep_asking, make_due, topics_of
+from gatepost.publishing import keep_asking, keep_noticing, make_due, topics_of
 from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
 from gatepost.shards import Share
@@ -232,6 +232,7 @@ def _beside(gateway: Gateway, effects: wire.Effects) -> Iterator[Coroutine[Any, 
     """What runs beside the mail until the end."""
     settings, library, share = gateway.settings, gateway.library, gateway.share
     yield _sweep(gateway, forgets=share.is_first)
+    yield keep_noticing(effects.publishing, lambda: library.active().book, gateway.confirmed, wire.now)
     if share.is_first:
         yield keep_asking(effects.publishing, lambda: library.active().book, wire.now)
     if share.is_first and settings.s3_setup_notification:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -124,6 +124,41 @@ async def keep_asking(publishing: Publishing, active: Callable[[], RuleBook], cl
             for topic in topics_of(book):
                 await _ask(publishing, topic, clock())
         await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def keep_noticing(
+    publishing: Publishing,
+    active: Callable[[], RuleBook],
+    confirmed: Callable[[str], Awaitable[None]],
+    clock: Callable[[], datetime],
+    *,
+    look_seconds: float = _LOOK_SECONDS,
+) -> None:
+    """Tell `confirmed` the ARN of each topic whose pending subscriber has confirmed, whichever of our processes was told."""
+    pending: set[tuple[str, str]] = set()
+    seen = ""
+    watched: tuple[tuple[str, str], ...] = ()
+    while True:
+        book = active()
+        if book.digest != seen:
+            seen, watched = book.digest, tuple(_to_be_asked(topics_of(book)))
+        try:
+            states = {each: publishing.subscriptions().of(*each, clock()).state for each in watched}
+            done = {arn for arn, endpoint in pending if states.get((arn, endpoint)) is SubscriptionState.CONFIRMED}
+            pending = {each for each, state in states.items() if state is SubscriptionState.PENDING}
+            for topic_arn in sorted(done):
+                await confirmed(topic_arn)
+        except GatepostError as error:
+            log.warning("whether subscribers have confirmed is not known: %s", error)
+        await asyncio.sleep(look_seconds)
+
+
+def _to_be_asked(topics: Sequence[Topic]) -> Iterator[tuple[str, str]]:
+    """ARN and endpoint of each subscriber that has to confirm."""
+    for topic in topics:
+        for subscriber in topic.subscribers:
+            if not subscriber.confirmed:
+                yield topic.arn, subscriber.endpoint
 
 
 async def make_due(spool: Spool, topics: Sequence[Topic], topic_arn: str, now: datetime) -> None:

@@ -14,13 +14,15 @@ from xml.etree import ElementTree
 
 import boto3
 import pytest
-from acting import Told, failed, rule, webhook
+from acting import NOW, Clock, Told, failed, rule, webhook
 from botocore.exceptions import ClientError
 from http_rig import Rig, serving
 from sns_world import ARN, topic, verify
 
+from gatepost.publishing import Publishing, keep_noticing
+from rules.load import load_text
 from rules.model import ActionSpec
-from spool.subscriptions import SubscriptionState
+from spool.subscriptions import SubscriptionState, open_subscriptions
 
 URL = "https://h.example/a"
 NAMESPACE = "{http://sns.amazonaws.com/doc/2010-03-31/}"
@@ -149,6 +151,32 @@ async def test_what_waits_for_a_subscriber_is_due_when_it_confirms(tmp_path: Pat
         await rig.house.pass_time(1)
         assert (len(waits.seen), len(other.seen)) == (2, 1)
         assert {job.key: job.expires_at for job in await rig.house.jobs()} == before
+
+
+async def test_each_process_notices_what_another_was_told(tmp_path: Path) -> None:
+    book = load_text(
+        f"topics: {{t: {{arn: '{ARN}', subscribers: [{{url: '{URL}'}}]}}}}\nrule_sets: {{a: []}}".encode(),
+        "r",
+        tmp_path,
+    ).book
+    assert book is not None
+    subscriptions, told = open_subscriptions(tmp_path / "topics.db"), asyncio.Queue[str]()
+    publishing = Publishing(
+        topics=None, links=None, signer=None, subscriptions=lambda: subscriptions, close=lambda: None
+    )  # type: ignore[arg-type]
+    noticing = asyncio.create_task(keep_noticing(publishing, lambda: book, told.put, Clock(), look_seconds=0))
+    other = open_subscriptions(tmp_path / "topics.db")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert told.empty()
+    other.confirm(ARN, other.of(ARN, URL, NOW).token, NOW)
+    assert await told.get() == ARN
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert told.empty(), "once"
+    noticing.cancel()
+    for each in (subscriptions, other):
+        each.close()
 
 
 async def test_subscribe_begins_again_for_an_endpoint_of_the_rules(rig: Rig) -> None:
