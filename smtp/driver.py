@@ -76,10 +76,13 @@ class Driver(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         known = Client(ip=canonical_ip(peer[0]), port=peer[1]) if peer else Client(ip=None)
-        self._machine = Machine(self._config, known)
+        self._machine = self.make_machine(known)
         self._session = self._owner.backend()
         self._owner.joined(self)
         self.turn()
+
+    def make_machine(self, client: Client) -> Machine:
+        return Machine(self._config, client)
 
     def data_received(self, data: bytes) -> None:
         if self._is_closing:

@@ -32,7 +32,10 @@ Where = socket.socket | tuple[str, int]
 
 
 class Listener:
-    """Serves until `drain` or `close`. `config` is that of new connections: to reload it is to assign another."""
+    """Serves until `drain` or `close`. `config` is that of new connections: to reload it is to assign another.
+
+    `make` makes their servers (`smtp.transcript` has one that writes down what is said).
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class Listener:
         self.backend = backend
         self.config = config
         self.counters = counters
+        self.make: Callable[[Listener, SmtpConfig], Server] = Server
         self.loop = asyncio.get_running_loop()
         self.budget = Budget(
             config.limits.in_flight_octets, is_strained, partial(counters.add, "limited_total", limit=_FLIGHT)
@@ -68,10 +72,10 @@ class Listener:
             self._servers.append(server)
 
     def _connection(self) -> Server:
-        return Server(self, self.config)
+        return self.make(self, self.config)
 
     def _connection_in_tls(self) -> Server:
-        return Server(self, in_tls(self.config))
+        return self.make(self, in_tls(self.config))
 
     @property
     def addresses(self) -> list[str]:

@@ -21,6 +21,7 @@ COMMANDS = {
     "wait": "Wait until the actions of messages have ended.",
     "status": "Say in one line how the gateway stands; exit 0, 1 or 2 as a Nagios plugin.",
     "top": "Show the gateway at work, drawn anew every few seconds.",
+    "trace": "Show the dialogue of sessions while it is held.",
     "rules": "List the versions of the rules, activate one, or go back to the one before.",
     "keys": "Make, list, rotate, export and shred the keys under which messages are stored encrypted.",
     "decrypt": "Write the plain message of an encrypted object, from a file, a bucket or by its id.",

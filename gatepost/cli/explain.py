@@ -12,7 +12,7 @@ from gatepost.cli.layout import visible
 from gatepost.cli.lookup import Found, reader_of, transactions
 from gatepost.cli.record import read_record, render_refusal
 from gatepost.cli.replay import command as replay_command
-from gatepost.cli.trace import render_explanation
+from gatepost.cli.story import render_explanation
 from gatepost.control import RULE_BOOKS
 from gatepost.explanation import recorded_reply, stored_story
 from gatepost.settings import Settings

@@ -18,7 +18,7 @@ from gatepost.cli.layout import (
     word,
     wrapped,
 )
-from gatepost.cli.trace import addresses, labelled, verdict_rows
+from gatepost.cli.story import addresses, labelled, verdict_rows
 from gatepost.explanation import verdict_objects
 from mail.client import Client
 from mail.receipt import Receipt, decode_receipt

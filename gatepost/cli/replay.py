@@ -27,7 +27,7 @@ from gatepost.cli.common import (
 from gatepost.cli.exits import FINDINGS, USAGE
 from gatepost.cli.layout import visible
 from gatepost.cli.lookup import message_id_of, reader_of
-from gatepost.cli.trace import render_explanation
+from gatepost.cli.story import render_explanation
 from gatepost.library import open_rules
 from gatepost.recorded_sample import RECORDED, may_be_id, read_recorded
 from gatepost.replay import Replayer

@@ -1,264 +1,152 @@
-"""An explanation, laid out for a person: who wrote to whom, what was judged, what was answered, and each rule's part in it.
+"""`gatepost trace`: what is said in sessions while it is said."""
 
-One rendering serves replay and explain. A rule stands with its mark (matched, not matched, cannot tell), beneath it the conditions
-with what they saw and the steps with what came of them; the last line says where the mail went.
-"""
-
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gatepost.cli.layout import (
-    bold,
-    columns_of,
-    faint,
-    mark,
-    padded,
-    plural,
-    shortened,
-    visible,
-    width,
-    word,
-    wrapped,
-)
+from gatepost.cli.common import config_options, fail, json_option, print_json, settings_of
+from gatepost.cli.exits import FAILED, USAGE
+from gatepost.cli.layout import faint, mark, visible
+from gatepost.cli.lookup import Span
+from gatepost.control import SOCKET
+from spool.control import NoServer, ask
 
-MARKS = {True: ("✓", "green"), False: ("·", "bright_black"), None: ("?", "yellow")}
-TESTS = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
-LABEL_COLUMNS = 10
-NAMED = 3  # how many addresses are named before "and 7 more"
+VISIT_SECONDS = 0.3
+_SIGNS = {"<": ("←", "cyan"), ">": ("→", "green"), "-": ("·", "bright_black")}
 
-Explanation = Mapping[str, Any]
+Asked = Callable[[dict[str, Any]], Awaitable[list[dict[str, Any]]]]
 
 
-def render_explanation(explanation: Explanation) -> str:
-    """The whole screen, without a final line break. `explanation` is one object of `gatepost replay --json`."""
-    blocks = [_head(explanation), _rules(explanation), _summary(explanation)]
-    return "\n\n".join("\n".join(lines) for lines in blocks if lines)
+@click.command()
+@click.option("--ip", default="", metavar="IP|CIDR", help="Only sessions of this client or network.")
+@click.option("--to", default="", help="Only sessions in which a RCPT names this part of a recipient.")
+@click.option("--live", is_flag=True, help="Print each line when it is said, and not each session when it is over.")
+@click.option("--sessions", type=click.IntRange(1, 100), default=20, show_default=True, help="End after so many.")
+@click.option("--for", "seconds", type=Span(), default="5m", show_default=True, help="End after so long; 1h at most.")
+@json_option
+@config_options
+def command(
+    ip: str,
+    to: str,
+    live: bool,
+    sessions: int,
+    seconds: float,
+    as_json: bool,
+    config: Path | None,
+    data: Path | None,
+) -> None:
+    """Show the dialogue of sessions that begin from now on: commands as they came, replies as they went.
+
+    Message content is not shown, only how much of it came, and neither is what may be a secret. Ctrl-C ends it.
+    """
+    _check(ip, seconds)
+    directory = settings_of(config, data).data
+    request = {"id": secrets.token_hex(8), "ip": ip, "to": to, "sessions": sessions, "seconds": int(seconds)}
+    screen = Screen(as_json=as_json, live=live or as_json, most=sessions)
+
+    async def asked(what: dict[str, Any]) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = await ask(directory / SOCKET, what)
+        return answer
+
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(follow(asked, request, screen))
+    except NoServer:
+        raise fail(f"not running: no server listens in {visible(str(directory))}", FAILED) from None
+    finally:
+        screen.end()
 
 
-def _head(explanation: Explanation) -> list[str]:
-    envelope, guessed = explanation["envelope"], explanation["envelope"].get("guessed", ())
-    sender = visible(envelope["mail_from"]) if envelope["mail_from"] else "<> " + faint("(the null sender)")
-    lines = [bold(visible(explanation["file"])) if explanation.get("file") else "", faint(explanation["message_id"])]
-    title = "  ".join(line for line in lines if line)
-    client = " ".join(
-        part for part in (visible(envelope["client_ip"] or "no client address"), _helo(envelope["helo"])) if part
-    )
-    rows = [
-        title,
-        labelled("From", sender + _guess("mail_from" in guessed)),
-        labelled("To", addresses(envelope["rcpt_to"]) + _guess("rcpt_to" in guessed)),
-        labelled("Client", client),
-        *verdict_rows(explanation["verdicts"]),
-    ]
-    if explanation.get("cut"):
-        names = ", ".join(dict.fromkeys(_field_name(field) for field in explanation["cut"]))
-        rows.append(labelled("Cut", f"{names} {faint('(forged: only we may write this)')}"))
-    if explanation.get("reply"):
-        rows.append(labelled("Reply", reply_text(explanation["reply"])))
-    return rows
+def _check(ip: str, seconds: float) -> None:
+    if ip:
+        try:
+            ipaddress.ip_network(ip, strict=False)
+        except ValueError:
+            raise fail(f"--ip {visible(ip)} is neither an address nor a network, as in 192.0.2.0/24", USAGE) from None
+    if not 1 <= seconds <= 3600:
+        raise fail("--for is 1s at least and 1h at most", USAGE)
 
 
-def labelled(label: str, text: str) -> str:
-    return "  " + faint(padded(label, LABEL_COLUMNS)) + text
+async def follow(asked: Asked, request: dict[str, Any], screen: "Screen", *, pause: float = VISIT_SECONDS) -> None:
+    """Begin, come for the lines until all is over, and end: every process that takes mail is asked."""
+    await asked({"operation": "trace", **request})
+    screen.begun()
+    try:
+        while True:
+            answers = await asked({"operation": "traced", "id": request["id"]})
+            screen.show(answers)
+            if screen.has_enough or all(answer["is_over"] for answer in answers):
+                return
+            await asyncio.sleep(pause)
+    finally:
+        screen.show(await asked({"operation": "traced", "id": request["id"], "end": True}))
 
 
-def _guess(is_guess: bool) -> str:
-    return faint(" (guessed)") if is_guess else ""
+class Screen:
+    """Lines of several processes, each session with a colourless number of its own."""
+
+    def __init__(self, *, as_json: bool, live: bool, most: int) -> None:
+        self._as_json, self._live, self._most = as_json, live, most
+        self._sessions: dict[str, list[dict[str, Any]]] = {}
+        self._over: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        self._left_out = 0
+
+    @property
+    def has_enough(self) -> bool:
+        """As many sessions as were asked for are over."""
+        return len(self._over) >= self._most
+
+    def begun(self) -> None:
+        click.echo(faint("tracing sessions that begin from now on; Ctrl-C ends it"), err=True)
+
+    def show(self, answers: Iterable[dict[str, Any]]) -> None:
+        """In the order in which it was said; a session at once where it is not live, when it is over."""
+        lines = [line for answer in answers for line in answer["lines"]]
+        self._left_out += sum(answer["left_out"] for answer in answers)
+        for line in sorted(lines, key=lambda each: each["at"]):
+            self._take(line)
+
+    def end(self) -> None:
+        """What is still held back, and how much is missing."""
+        for session in tuple(self._sessions):
+            self._print(self._sessions.pop(session))
+        if self._left_out:
+            click.echo(f"{self._left_out:,} lines were left out: too many at once", err=True)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        session = line["session"]
+        self._numbers.setdefault(session, len(self._numbers) + 1)
+        is_last = line["direction"] == "-" and line["text"] == "the session is over"
+        if is_last:
+            self._over.add(session)
+        if self._live:
+            self._print([line])
+            return
+        self._sessions.setdefault(session, []).append(line)
+        if is_last:
+            self._print(self._sessions.pop(session))
+
+    def _print(self, lines: Iterable[dict[str, Any]]) -> None:
+        for line in lines:
+            if self._as_json:
+                print_json(line)
+            else:
+                click.echo(line_text(line, self._numbers[line["session"]]))
 
 
-def _helo(helo: str | None) -> str:
-    return f"{faint('helo')} {visible(helo)}" if helo else ""
-
-
-def _field_name(field: str) -> str:
-    return visible(field.partition(":")[0].strip())
-
-
-def addresses(listed: Iterable[str]) -> str:
-    """The first few, and how many more."""
-    known = [visible(address) for address in listed]
-    shown = ", ".join(known[:NAMED])
-    return f"{shown} and {len(known) - NAMED} more" if len(known) > NAMED else shown
-
-
-def reply_text(reply: Mapping[str, Any]) -> str:
-    colour = "green" if reply["code"] < 400 else "yellow" if reply["code"] < 500 else "red"
-    codes = " ".join(str(part) for part in (reply["code"], reply.get("enhanced")) if part)
-    return f"{click.style(codes, fg=colour, bold=True)} {visible(reply['text'])}"
-
-
-def verdict_rows(verdicts: Mapping[str, Any]) -> list[str]:
-    """As many to a line as fit; what nobody judged comes last, in one word."""
-    judged = [verdict_text(name, verdict) for name, verdict in verdicts.items() if verdict["status"] != "DISABLED"]
-    disabled = [name for name, verdict in verdicts.items() if verdict["status"] == "DISABLED"]
-    if disabled:
-        judged.append(faint(f"{', '.join(disabled)} not checked"))
-    separator = f" {mark('·')} "
-    lines: list[str] = []
-    for piece in judged:
-        joined = f"{lines[-1]}{separator}{piece}" if lines else piece
-        if lines and columns_of(joined) + LABEL_COLUMNS + 2 <= width():
-            lines[-1] = joined
-        else:
-            lines.append(piece)
-    return [labelled("" if number else "Verdicts", line) for number, line in enumerate(lines)]
-
-
-def verdict_text(name: str, verdict: Mapping[str, Any]) -> str:
-    """`dkim PASS shop.example, list.example (fail: body hash)`, `dmarc FAIL spoof.example (policy reject)`, `arc GRAY (none)`."""
-    results = [_result_text(name, verdict["status"], result) for result in verdict["results"]]
-    return " ".join((name, word(verdict["status"]), ", ".join(dict.fromkeys(results)))).rstrip()
-
-
-def _result_text(name: str, status: str, result: Mapping[str, Any]) -> str:
-    properties, said = result["properties"], result["result"]
-    # A word that only repeats the status, and the reason of a pass, tell nothing new.
-    notes = [said] if said.upper() != status else []
-    if result["reason"] and said != "pass" and result["reason"] != said:
-        notes.append(result["reason"])
-    noted = [": ".join(notes)]
-    if name == "dmarc" and status == "FAIL" and properties.get("policy.p"):
-        noted.append(f"policy {properties['policy.p']}")
-    if properties.get("policy.score"):
-        noted.append(f"score {properties['policy.score']}")
-    note = visible(", ".join(each for each in noted if each))
-    return " ".join(part for part in (visible(_judged(properties)), faint(f"({note})") if note else "") if part)
-
-
-def _judged(properties: Mapping[str, str]) -> str:
-    """The domain that a result is about."""
-    for name in ("header.d", "header.from", "smtp.mailfrom", "smtp.helo"):
-        if properties.get(name):
-            return str(properties[name]).rpartition("@")[2]
-    return ""
-
-
-def _rules(explanation: Explanation) -> list[str]:
-    rules, steps = explanation["rules"], explanation["steps"]
-    names = [visible(rule["name"]) for rule in rules]
-    column = min(max(map(columns_of, names), default=0), width() // 3)
-    everybody = set(explanation["envelope"]["rcpt_to"])
-    lines: list[str] = []
-    for rule, name in zip(rules, names, strict=True):
-        lines += _rule(rule, shortened(name, column), column)
-        lines += _steps([step for step in steps if step["rule"] == rule["name"]], everybody)
-    known = {rule["name"] for rule in rules}
-    strays = [step for step in steps if step["rule"] not in known]
-    return lines + _steps(strays, everybody)
-
-
-def _rule(rule: Mapping[str, Any], name: str, column: int) -> list[str]:
-    sign, colour = MARKS[rule["matched"]]
-    lead = f"  {click.style(mark(sign), fg=colour, bold=True)} "
-    title = name if rule["matched"] is False else bold(name)
-    indent = " " * (column + 6)
-    reason = wrapped(reason_text(rule), indent=indent)[len(indent) :].split("\n")
-    first = lead + padded(title, column) + "  " + (faint(reason[0]) if rule["matched"] is False else reason[0])
-    more = [faint(line) if rule["matched"] is False else line for line in reason[1:]]
-    return [first.rstrip(), *more, *_conditions(rule["conditions"])]
-
-
-def reason_text(rule: Mapping[str, Any]) -> str:
-    """The rule's reason as the end of a sentence that begins with its name."""
-    reason, matched = visible(rule["reason"]), rule["matched"]
-    if matched is None:
-        return reason if "cannot tell" in reason else f"cannot tell: {reason}"
-    begin = "matched" if matched else "not matched"
-    if not reason:
-        return begin
-    if matched:
-        return f"{begin}, {reason}"
-    return reason if reason.startswith("not ") else f"{begin} because {reason}"
-
-
-def _conditions(conditions: Iterable[Mapping[str, Any]]) -> list[str]:
-    listed = [(visible(each["condition"]), each) for each in conditions]
-    room = width() - 12
-    column = min(max((columns_of(text) for text, _ in listed), default=0), room * 3 // 5)
-    lines = []
-    for text, each in listed:
-        sign, colour = TESTS[_helps(text, each["result"])]
-        saw = shortened(saw_text(each["saw"]), max(20, room - column - 4))
-        lines.append(
-            f"      {click.style(mark(sign), fg=colour)} {padded(shortened(text, column), column)}  {faint('saw')} {saw}"
-        )
-    return lines
-
-
-def _helps(condition: str, result: bool | None) -> bool | None:
-    """Whether the condition lets the rule match: an `unless` that holds prevents it."""
-    if result is None or not condition.startswith("unless "):
-        return result
-    return not result
-
-
-def saw_text(saw: Any) -> str:
-    """A value that a condition looked at: words plain, text with spaces in quotes, lists with commas."""
-    match saw:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if saw else "false"
-        case str():
-            shown = visible(saw)
-            return f'"{shown}"' if not shown or " " in shown or "," in shown else shown
-        case list() | tuple():
-            return ", ".join(saw_text(each) for each in saw) or "nothing"
-        case dict():
-            return ", ".join(f"{visible(str(key))} {saw_text(value)}" for key, value in saw.items())
-        case _:
-            return visible(json.dumps(saw))
-
-
-def _steps(steps: list[Mapping[str, Any]], everybody: set[str]) -> list[str]:
-    column = max((columns_of(visible(step["action"])) for step in steps), default=0)
-    fates = max((len(step["outcome"]) for step in steps), default=0)
-    lines = []
-    for step in steps:
-        what = padded(bold(visible(step["action"])), column)
-        fate = padded(word(step["outcome"], step["outcome"].replace("_", " ")), fates)
-        lead = f"      {mark('→')} {what}  {fate}  "
-        for_whom = f"(for {addresses(step['recipients'])})" if set(step["recipients"]) != everybody else ""
-        said = " ".join(part for part in (visible(step["detail"]), for_whom) if part)
-        lines.append(wrapped(said, indent=" " * columns_of(lead), first=lead).rstrip())
-    return lines
-
-
-def _summary(explanation: Explanation) -> list[str]:
-    fields = [_field_name(field) for field in explanation.get("prepended", ())]
-    lines = []
-    if fields:
-        listed = wrapped(f"{plural(len(fields), 'field')} on top: {', '.join(fields)}", indent="  ")
-        lines += [faint(line) for line in listed.split("\n")]
-    return [*lines, bold(f"  {sentence(explanation)}")]
-
-
-def sentence(explanation: Explanation) -> str:
-    """Where the mail went, in one line: `Accepted. 2 of 5 rules matched: support, archive. 3 steps: 2 done, 1 retrying.`"""
-    rules, steps = explanation["rules"], explanation["steps"]
-    matched = [visible(rule["name"]) for rule in rules if rule["matched"]]
-    unknown = [visible(rule["name"]) for rule in rules if rule["matched"] is None]
-    parts = [_answered(explanation.get("reply"))]
-    if matched:
-        parts.append(f"{len(matched)} of {plural(len(rules), 'rule')} matched: {addresses(matched)}.")
-    else:
-        parts.append(f"None of {plural(len(rules), 'rule')} matched." if rules else "No rule was asked.")
-    if unknown:
-        parts.append(f"Cannot tell: {addresses(unknown)}.")
-    counts = Counter(step["outcome"].replace("_", " ") for step in steps)
-    if counts:
-        listed = ", ".join(f"{count} {visible(outcome)}" for outcome, count in counts.items())
-        parts.append(f"{plural(len(steps), 'step')}: {listed}.")
-    else:
-        parts.append("Nothing is done with it.")
-    return " ".join(part for part in parts if part)
-
-
-def _answered(reply: Mapping[str, Any] | None) -> str:
-    if not reply:
-        return ""
-    return "Accepted." if reply["code"] < 400 else "Deferred." if reply["code"] < 500 else "Refused."
+def line_text(line: dict[str, Any], number: int) -> str:
+    """`12:00:41.250  1 192.0.2.1  ← EHLO mail.example`."""
+    at = datetime.fromtimestamp(line["at"], UTC)
+    sign, colour = _SIGNS[line["direction"]]
+    clock = f"{at:%H:%M:%S}.{at.microsecond // 1000:03d}"
+    text = visible(line["text"])
+    shown = faint(text) if line["direction"] == "-" else text
+    return f"{faint(clock)} {number:>2} {visible(line['ip'])}  {click.style(mark(sign), fg=colour)} {shown}"

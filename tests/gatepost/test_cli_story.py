@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatepost.cli import layout
-from gatepost.cli.trace import render_explanation, saw_text, sentence
+from gatepost.cli.story import render_explanation, saw_text, sentence
 
 
 def result(method, word, reason="", **properties):
