@@ -40,6 +40,13 @@ def thresholds_of(settings: Settings) -> Thresholds:
     )
 
 
+def alert_warnings(settings: Settings) -> list[str]:
+    """Alerts that can reach nobody."""
+    if settings.alerts_mail and not settings.relay_host:
+        return ["alerts.mail has no way to its readers: set relay.host"]
+    return []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """`name` stays the same while it lasts. `text` is a sentence with what to do."""

@@ -11,14 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from actions.http_port import HttpClient
-from gatepost.alert_conditions import Condition, Memory, Thresholds, conditions, remembered
+from gatepost.alert_conditions import Condition, Memory, Thresholds, conditions, remembered, thresholds_of
 from gatepost.alerts import Alert, AlertBook, judge
+from gatepost.http_client import AiohttpClient
 from gatepost.settings import Settings
 from gatepost.survey import Survey
+from gatepost.wire import hostname_of, relay_of
 from mail.address import parse_mailbox
 from mail.errors import GatepostError, Temporary
 from mail.headers import header_field
@@ -35,7 +38,7 @@ Sink = Callable[[Alert], Awaitable[None]]
 
 
 def sinks_of(settings: Settings, http: HttpClient, relay: RelayClient | None, hostname: str) -> tuple[Sink, ...]:
-    """Those of the settings. Mail without a relay has no way: `alert_warnings` says so."""
+    """Those of the settings. Mail without a relay has no way, which `serve` and `check` warn of."""
     sinks: list[Sink] = []
     if settings.alerts_mail and relay is not None:
         sinks.append(_mail_sink(settings.alerts_mail, relay, hostname))
@@ -44,13 +47,6 @@ def sinks_of(settings: Settings, http: HttpClient, relay: RelayClient | None, ho
     if settings.alerts_command:
         sinks.append(_command_sink(settings.alerts_command, hostname))
     return tuple(sinks)
-
-
-def alert_warnings(settings: Settings) -> list[str]:
-    """Alerts that can reach nobody."""
-    if settings.alerts_mail and not settings.relay_host:
-        return ["alerts.mail has no way to its readers: set relay.host"]
-    return []
 
 
 def _as_json(alert: Alert, hostname: str) -> bytes:
@@ -166,10 +162,21 @@ class Alerting:
                 log.error("alert %s (%s) could not be sent: %s", alert.condition, alert.state, error)
         return told
 
-    async def run(self) -> None:
-        while True:
-            await self.look()
+
+async def keep_alerting(
+    settings: Settings, survey: Callable[[], Awaitable[Survey]], clock: Callable[[], datetime]
+) -> None:
+    """Look once a minute for as long as the gateway serves; nothing without a setting that says whom to tell."""
+    # The operator names the host of the webhook, so it may have a private address, unlike one that a rule names.
+    http = AiohttpClient(private_hosts=(urlsplit(settings.alerts_webhook).hostname or "",))
+    try:
+        sinks = sinks_of(settings, http, relay_of(settings, clock), hostname_of(settings))
+        alerting = Alerting(survey, sinks, thresholds_of(settings), settings.data / FILE, clock)
+        while sinks:
             await asyncio.sleep(_LOOK_SECONDS)
+            await alerting.look()
+    finally:
+        await http.close()
 
 
 def _read(file: Path) -> AlertBook:

@@ -20,10 +20,12 @@ from actions.protocol import Prepend
 from actions.runner import Runner, Tuning
 from actions.table import Ports, make_actions
 from gatepost import wire
+from gatepost.alert_sinks import keep_alerting
 from gatepost.control import apply
 from gatepost.edge import RATES
+from gatepost.health import pages_of
 from gatepost.http_parts import Everyone, http_server_of
-from gatepost.http_server import HttpServer
+from gatepost.http_server import HttpServer, WatchServer
 from gatepost.intake import Intake, OnAccept
 from gatepost.library import Library
 from gatepost.listening import Doors
@@ -32,6 +34,8 @@ from gatepost.publishing import keep_asking, keep_noticing, make_due, topics_of
 from gatepost.settings import Settings
 from gatepost.setup_notifications import keep_announcing
 from gatepost.shards import Share
+from gatepost.survey import Surveyor
+from gatepost.tracing import Traces
 from inbound.event import Event
 from inbound.rate_table import RateColumn, RateTable
 from mail.counters import Counters
@@ -61,6 +65,7 @@ class Gateway:
     intake: Intake
     http: HttpServer
     listener: Listener
+    traces: Traces
     counters: Counters
     started_at: datetime
     ended: "asyncio.Future[None]"
@@ -157,11 +162,17 @@ async def opened(
             intake=intake,
             http=http,
             listener=listener,
+            traces=Traces(listener, str(share.worker)),
             counters=counters,
             started_at=wire.now(),
             ended=ended,
         )
-        for task in _beside(gateway, effects):
+        surveyor = Surveyor(settings.data, clock=wire.now)
+        watch = WatchServer(pages_of(surveyor))
+        stack.push_async_callback(watch.close)
+        if doors.watch:
+            await watch.start(doors.watch)
+        for task in _beside(gateway, effects, surveyor):
             stack.callback(asyncio.create_task(task).cancel)
         stack.push_async_callback(listener.drain)
         yield gateway
@@ -228,13 +239,14 @@ def _is_held(spool: Spool) -> bool:
     return spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS
 
 
-def _beside(gateway: Gateway, effects: wire.Effects) -> Iterator[Coroutine[Any, Any, None]]:
+def _beside(gateway: Gateway, effects: wire.Effects, surveyor: Surveyor) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs beside the mail until the end."""
     settings, library, share = gateway.settings, gateway.library, gateway.share
     yield _sweep(gateway, forgets=share.is_first)
     yield keep_noticing(effects.publishing, lambda: library.active().book, gateway.confirmed, wire.now)
     if share.is_first:
         yield keep_asking(effects.publishing, lambda: library.active().book, wire.now)
+        yield keep_alerting(settings, surveyor.survey, wire.now)
     if share.is_first and settings.s3_setup_notification:
         yield keep_announcing(lambda: library.active().book, effects.storage.buckets, wire.now)
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from mail.errors import Permanent
 
@@ -30,23 +30,29 @@ class Doors:
     smtp: Sequence[socket.socket] = ()
     tls: Sequence[socket.socket] = ()
     http: Sequence[socket.socket] = ()
+    watch: Sequence[socket.socket] = ()
+
+
+KINDS = tuple(each.name for each in fields(Doors))
+"""What sockets are for, in the order in which they are handed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
     """`smtp`, and `tls` where TLS comes first, have the sockets of each address: one for each worker, or one for all.
 
-    `http` may get more later; the first worker serves it.
+    `http` may get more later; the first worker serves it, and `watch`, where metrics and health are told.
     """
 
     smtp: tuple[Dealt, ...]
     tls: tuple[Dealt, ...] = ()
     http: list[socket.socket] = field(default_factory=list)
+    watch: list[socket.socket] = field(default_factory=list)
 
     def of(self, worker: int) -> Doors:
         """What this worker serves."""
         smtp, tls = ([sockets[worker % len(sockets)] for sockets in group] for group in (self.smtp, self.tls))
-        return Doors(smtp=smtp, tls=tls, http=self.http if worker == 0 else ())
+        return Doors(smtp=smtp, tls=tls, http=self.http if worker == 0 else (), watch=self.watch if worker == 0 else ())
 
     @property
     def addresses(self) -> list[str]:
@@ -57,12 +63,16 @@ class Listening:
         return [shown_address(bound) for bound in self.http]
 
     @property
+    def watch_addresses(self) -> list[str]:
+        return [shown_address(bound) for bound in self.watch]
+
+    @property
     def hosts(self) -> list[tuple[str, int]]:
         """Host and port of each address at which mail is taken."""
         return [sockets[0].getsockname()[:2] for sockets in (*self.smtp, *self.tls)]
 
     def close(self) -> None:
-        for sockets in (*self.smtp, *self.tls, self.http):
+        for sockets in (*self.smtp, *self.tls, self.http, self.watch):
             for bound in sockets:
                 bound.close()
 

@@ -72,6 +72,7 @@ FAMILIES = (
     _gauge("rules_info", "1; the rule set that is active, and its version", "rule_set", "version", merge="max"),
     _gauge("rules_pinned", "Whether `rules activate` or `rollback` pinned the version: 1 or 0", merge="max"),
     _gauge("workers", "Processes that take mail"),
+    _counter("worker_restarts_total", "Workers that ended by themselves and were started again"),
     _gauge("worker_start_time_seconds", "When a worker began, in seconds since 1970", "worker", merge="max"),
     _gauge("worker_resident_bytes", "Memory of a worker; 0 where the system does not tell", "worker", merge="max"),
     _gauge(

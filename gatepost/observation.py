@@ -11,6 +11,10 @@ from typing import Any
 import msgspec
 
 from mail.counters import Key
+from mail.errors import Temporary
+
+PARENT = -1
+"""The number under which the parent, which takes no mail, tells what it knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,5 +52,8 @@ class Observation:
 
 
 def observations_of(answer: Any) -> list[Observation]:
-    """What a control socket answered to `OBSERVE`."""
-    return msgspec.convert(answer, list[Observation])
+    """What a control socket answered to `OBSERVE`. Raises `Temporary` for anything else."""
+    try:
+        return msgspec.convert(answer, list[Observation])
+    except msgspec.ValidationError as error:
+        raise Temporary(f"the server answers in other words; is it of another version? {error}") from error

@@ -57,7 +57,7 @@ class Observer:
             samples[key("certificate_expiry_timestamp_seconds")] = expiry.timestamp()
         if rules is not None:
             samples[key("rules_info", rule_set=rules.rule_set, version=rules.version[:12])] = 1
-            samples[key("rules_pinned")] = rules.pinned
+            samples[key("rules_pinned")] = int(rules.pinned)
         return Observation(
             worker=self.worker,
             pid=os.getpid(),

@@ -17,22 +17,25 @@ from typing import Any
 import click
 import msgspec
 
-from gatepost.addresses import is_loopback
+from gatepost.addresses import is_loopback, now
+from gatepost.audit_log import AuditLog, note_change
 from gatepost.aws_needs import aws_warnings
 from gatepost.cli.common import print_findings, print_warnings
-from gatepost.control import OBSERVE, SOCKET, Answer, Request
+from gatepost.control import SOCKET, Answer, Request
 from gatepost.edge import RATES
 from gatepost.library import Library, Opened, open_rules, refusals
-from gatepost.listening import Listening
+from gatepost.listening import KINDS, Listening
 from gatepost.live import say
 from gatepost.notify import Notifier
+from gatepost.overview import EVERYWHERE, Overview
 from gatepost.settings import Settings
 from gatepost.settings_wire import packed
 from gatepost.shards import deal, holders, merged, split
+from gatepost.version import VERSION
 from gatepost.workers import Errand, Workers
 from inbound.rate_table import create_rate_table
 from mail.errors import Malformed, Misuse, Temporary
-from spool.control import serve_control
+from spool.control import PEER_UID, serve_control
 from spool.reader import open_reader
 
 log = logging.getLogger("gatepost")
@@ -62,7 +65,9 @@ class Parent:
         self._shares = deal(open_reader(settings.data).shards(), manner.workers)
         self._holder_of = holders(self._shares)
         self._rates = create_rate_table(settings.data / RATES, workers=manner.workers)
-        self._workers = Workers(manner.workers, self._errand, handler=self._answer_worker, on_death=self._rates.zero)
+        self._workers = Workers(manner.workers, self._errand, handler=self._answer_worker, on_death=self._died)
+        self._overview = Overview(manner.workers, self._workers.ask, now())
+        self._audit = AuditLog(settings.data, now)
         self._stop, self._at_once, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def serve(self) -> int:
@@ -75,6 +80,7 @@ class Parent:
         try:
             if await self._unless(self._stop, self._workers.start()):
                 self._announce()
+                self._audit.note("started", pid=os.getpid(), version=VERSION, workers=self._manner.workers)
                 beside = [asyncio.create_task(work) for work in (self._watch(), self._feed_watchdog())]
                 await self._stop.wait()
                 for task in beside:
@@ -86,6 +92,7 @@ class Parent:
             self._workers.kill()
             control.close()
             self._rates.close()
+        self._audit.note("stopped", pid=os.getpid())
         say("gatepost stopped")
         return 0
 
@@ -111,12 +118,14 @@ class Parent:
             "settings": packed(self._settings),
             "share": msgspec.to_builtins(self._shares[number]),
             "quiet": self._manner.quiet,
-            "smtp": [bound.fileno() for bound in doors.smtp],
-            "tls": [bound.fileno() for bound in doors.tls],
-            "http": [bound.fileno() for bound in doors.http],
+            **{kind: [bound.fileno() for bound in getattr(doors, kind)] for kind in KINDS},
             "http_addresses": self._listening.http_addresses,
         }
-        return Errand(request=request, sockets=(*doors.smtp, *doors.tls, *doors.http))
+        return Errand(request=request, sockets=tuple(bound for kind in KINDS for bound in getattr(doors, kind)))
+
+    def _died(self, number: int) -> None:
+        self._rates.zero(number)
+        self._overview.restarts += 1
 
     async def _drain(self) -> None:
         await self._workers.stop_accepting()
@@ -143,15 +152,22 @@ class Parent:
         if request == {"operation": "rules"}:
             await self._workers.ask_all(request)
             return self._library.active().digest
-        if request == OBSERVE:
-            return [each for answer in await self._workers.ask_all(request) for each in answer]
+        if request.get("operation") in EVERYWHERE:
+            self._note_trace(request)
+            return await self._overview.everywhere(request)
         try:
             asked = msgspec.convert(request, Request)
         except msgspec.ValidationError as error:
             raise Malformed(f"not a request: {error}") from error
         parts = split(asked, self._holder_of)
         answers = await asyncio.gather(*(self._operate_at(worker, part) for worker, part in parts.items()))
-        return msgspec.to_builtins(merged(asked, answers))
+        answer = merged(asked, answers)
+        note_change(self._audit, request, answer.changed, uid=PEER_UID.get())
+        return msgspec.to_builtins(answer)
+
+    def _note_trace(self, request: dict[str, Any]) -> None:
+        if request["operation"] == "trace":
+            self._audit.note("trace_started", uid=PEER_UID.get(), ip=request.get("ip", ""), to=request.get("to", ""))
 
     async def _answer_worker(self, request: dict[str, Any]) -> Any:
         """What a worker asks of all."""
@@ -172,7 +188,8 @@ class Parent:
         named = f"{active.book.active}@{active.digest[:4]} ({origin}, {count} {'rule' if count == 1 else 'rules'})"
         http = f"  http {' '.join(self._listening.http_addresses)}" if self._listening.http else ""
         smtp = " ".join(self._listening.addresses)
-        say(f"gatepost ready  smtp {smtp}{http}  rules {named}  state {_shown(self._settings.data)}")
+        watch = f"  metrics {' '.join(self._listening.watch_addresses)}" if self._listening.watch else ""
+        say(f"gatepost ready  smtp {smtp}{http}{watch}  rules {named}  state {_shown(self._settings.data)}")
         read = [str(path) for path in (*self._settings.files, self._settings.rules) if path is not None]
         say(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
         if not active.has_domains:
@@ -187,6 +204,7 @@ class Parent:
         ready = {
             "smtp": self._listening.addresses,
             "http": self._listening.http_addresses,
+            "metrics": self._listening.watch_addresses,
             "pid": os.getpid(),
             "workers": self._workers.pids,
             "data": str(self._settings.data),
@@ -219,8 +237,10 @@ class Parent:
                 click.echo(f"{rules.origin}: {reason}", err=True)
             active = self._library.active().digest[:4]
             click.echo(f"{rules.origin} is refused; rule set {active} stays active", err=True)
+            self._audit.note("rules_refused", origin=rules.origin)
             return
         is_active = self._library.load(rules)
+        self._audit.note("rules_loaded", version=rules.book.digest, origin=rules.origin, active=is_active)
         await self._workers.ask_all({"operation": "rules"})
         print_warnings(await asyncio.to_thread(aws_warnings, rules.book, self._settings))
         say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}")

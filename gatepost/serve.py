@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from gatepost.addresses import addresses_of, is_loopback, now
+from gatepost.alert_conditions import alert_warnings
 from gatepost.aws_needs import aws_warnings
 from gatepost.cli.common import print_findings, print_warnings
 from gatepost.cli.exits import FAILED, FINDINGS
@@ -44,7 +45,7 @@ def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file:
     forget_systemd()
     rules = open_rules(settings)
     print_findings(rules.findings)
-    print_warnings(scan_warnings(settings))
+    print_warnings(scan_warnings(settings) + alert_warnings(settings))
     at = passed.hosts if passed is not None else addresses_of(settings)
     reasons = refusals(rules, is_loopback=is_loopback(at))
     for reason in reasons:
@@ -97,6 +98,8 @@ def _listening(settings: Settings, book: RuleBook, passed: Listening | None) -> 
             passed.http.extend(
                 each for group in patiently(partial(_http_sockets, settings, book), seconds) for each in group
             )
+        watched = [address for address in map(parse_address, settings.metrics_listen) if address is not None]
+        passed.watch.extend(each for group in patiently(partial(bind_all, watched, 1), seconds) for each in group)
     except BaseException:
         passed.close()
         raise

@@ -14,7 +14,8 @@ from typing import Any
 
 from gatepost.control import OBSERVE, SOCKET
 from gatepost.metrics import merged
-from gatepost.observation import Check, Observation, Rules, observations_of
+from gatepost.metrics_table import FAMILIES
+from gatepost.observation import PARENT, Check, Observation, Rules, observations_of
 from gatepost.version import VERSION
 from mail.counters import Key, key
 from spool.control import ask
@@ -23,6 +24,8 @@ from spool.standing import Standing
 
 _TIMES_ITS_COST = 20  # the queue is counted anew once this many times what counting took has passed: a 20th of one core
 _AT_MOST_EVERY_SECONDS = 2.0
+# What a rate is taken of must be there before it is more than nothing.
+_FROM_THE_START = tuple(key(family.name) for family in FAMILIES if family.kind == "counter" and not family.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +46,16 @@ class Survey:
 
 def survey_of(observations: Sequence[Observation], standing: Standing, now: datetime) -> Survey:
     """Pure."""
-    workers = tuple(sorted(observations, key=lambda each: each.worker))
-    checks = _checks(workers)
-    samples = merged(dict(each.samples) for each in workers)
+    workers = tuple(sorted((each for each in observations if each.worker != PARENT), key=lambda each: each.worker))
+    parent = [each for each in observations if each.worker == PARENT]
+    checks = (*_checks(workers), *_checks(parent))
+    samples = dict.fromkeys(_FROM_THE_START, 0.0) | merged(dict(each.samples) for each in (*workers, *parent))
     samples |= _standing_samples(standing, now)
-    samples |= {key("check_ok", check=check.name): check.ok for check in checks}
+    samples |= {key("check_ok", check=check.name): int(check.ok) for check in checks}
     samples[key("build_info", python=platform.python_version(), version=VERSION)] = 1
     rules = next((each.rules for each in workers if each.rules is not None), None)
     survey = Survey(at=now, samples=samples, checks=checks, rules=rules, workers=workers, standing=standing)
-    samples[key("ready")] = survey.is_ready
+    samples[key("ready")] = int(survey.is_ready)
     return survey
 
 

@@ -26,7 +26,8 @@ from smtp.transcript import Direction, Tape, TracedServer
 MOST_TRACES = 4
 MOST_SESSIONS = 100
 MOST_SECONDS = 3600
-_MOST_LINES = 10_000  # between two visits of the command
+_MOST_OCTETS = 2**20  # as JSON, between two visits of the command: what a channel takes in one piece
+_FRAME_OCTETS = 150  # of a line, beside its text
 _MOST_LINES_OF_SESSION = 2_000
 _MOST_UNDECIDED = 200  # lines of a session of which it is not known yet whether it is wanted
 _AWAY_SECONDS = 10.0
@@ -66,6 +67,7 @@ class _Trace:
     seen_at: float
     left: int
     lines: deque[Line] = field(default_factory=deque)
+    octets: int = 0
     left_out: int = 0
 
 
@@ -121,7 +123,7 @@ class Traces:
         lines = [msgspec.to_builtins(line) for line in trace.lines]
         answer = {"lines": lines, "left_out": trace.left_out, "is_over": now >= trace.until}
         trace.lines.clear()
-        trace.left_out = 0
+        trace.octets = trace.left_out = 0
         if request.get("end"):
             self._end(trace)
         return [answer]
@@ -191,7 +193,11 @@ def _is_wanted(trace: _Trace, line: Line) -> bool:
 
 def _keep(session: _Session, line: Line) -> None:
     session.told += 1
-    if session.told > _MOST_LINES_OF_SESSION or len(session.trace.lines) >= _MOST_LINES:
-        session.trace.left_out += 1
+    trace, text = session.trace, line.text
+    # What is no plain ASCII is escaped: six octets for each of its one or two halves.
+    octets = _FRAME_OCTETS + len(text) * (1 if text.isascii() and text.isprintable() else 12)
+    if session.told > _MOST_LINES_OF_SESSION or trace.octets + octets > _MOST_OCTETS:
+        trace.left_out += 1
     else:
-        session.trace.lines.append(line)
+        trace.octets += octets
+        trace.lines.append(line)

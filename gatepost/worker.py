@@ -27,7 +27,7 @@ from gatepost.control import RULE_BOOKS
 from gatepost.gateway import Gateway, opened
 from gatepost.http_parts import Everyone
 from gatepost.library import Library
-from gatepost.listening import Doors
+from gatepost.listening import KINDS, Doors
 from gatepost.live import printer
 from gatepost.log_lines import configure_logging
 from gatepost.settings_wire import unpacked
@@ -74,6 +74,10 @@ class Worker:
                 await self._use(request)
             case "observe":
                 return await (await self._gateway()).observe()
+            case "trace":
+                return (await self._gateway()).traces.begin(request)
+            case "traced":
+                return (await self._gateway()).traces.read(request)
             case "confirmed":
                 await (await self._gateway()).confirmed(request["topic"])
             case "http":
@@ -143,7 +147,7 @@ async def _gateway(start: dict[str, Any], everyone: Everyone) -> AsyncIterator[G
             settings,
             Library(books, settings, wire.now),
             msgspec.convert(start["share"], Share),
-            Doors(**{kind: [socket.socket(fileno=each) for each in start[kind]] for kind in ("smtp", "tls", "http")}),
+            Doors(**{kind: [socket.socket(fileno=each) for each in start[kind]] for kind in KINDS}),
             (lambda _: None) if start["quiet"] else printer(settings),
             http_addresses=start["http_addresses"],
             everyone=everyone,

@@ -45,7 +45,8 @@ class TracedMachine(Machine):
 
     def ask(self, event: Event) -> None:
         if type(event) is Data:
-            self._tell("-", f"content of {len(event.raw):,} octets for {len(event.envelope.recipients)} recipients")
+            count = len(event.envelope.recipients)
+            self._tell("-", f"content of {len(event.raw):,} octets for {count} recipient{'s' * (count != 1)}")
         super().ask(event)
 
     def secured(self, tls: Tls) -> None:

@@ -12,7 +12,9 @@ import json
 import logging
 import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,12 @@ from spool.ports import Broken, Full, Locked, NotFound
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 
+PEER_UID: ContextVar[int | None] = ContextVar("PEER_UID", default=None)
+"""While a handler runs: the user at the other end, as the kernel says; None where it does not, and where nobody asked."""
+
 LINE_OCTETS = 2**20
+ANSWER_OCTETS = 2**26  # what every worker of a large machine counted
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: process, user, group
 _PATH_OCTETS = 107  # sun_path, with its final NUL
 _KINDS: dict[str, type[GatepostError]] = {
     kind.__name__: kind for kind in (NotFound, Full, Broken, Locked, Malformed, Misuse, Permanent, Temporary)
@@ -50,7 +57,7 @@ async def ask(path: Path, request: dict[str, Any], *, timeout_seconds: float = 3
     """One request, and what its answer holds under `ok`. Raises `NoServer`, or the family's error that the server answered."""
     _check_length(path)
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=LINE_OCTETS)
+        reader, writer = await asyncio.open_unix_connection(path, limit=ANSWER_OCTETS)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NoServer(f"no server listens on {path}") from error
     except OSError as error:
@@ -70,6 +77,7 @@ async def ask(path: Path, request: dict[str, Any], *, timeout_seconds: float = 3
 
 
 async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
+    PEER_UID.set(_uid_of(writer.get_extra_info("socket")))
     try:
         while line := await reader.readline():
             writer.write(json.dumps(await answered(line, handler)).encode() + b"\n")
@@ -78,6 +86,14 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         _log.warning("a request on the control socket was cut off: %s", error)  # longer than a line may be, or gone
     finally:
         writer.close()
+
+
+def _uid_of(connected: socket.socket) -> int | None:
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(credentials)
+    return int(uid)
 
 
 async def answered(line: bytes, handler: Handler) -> dict[str, Any]:

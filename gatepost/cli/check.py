@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from gatepost import built_in
+from gatepost.alert_conditions import alert_warnings
 from gatepost.arns import unmapped
 from gatepost.aws_needs import aws_warnings
 from gatepost.cli.common import Exit, config_options, json_option, print_findings, print_json
@@ -101,6 +102,7 @@ def _serve_would_say(book: RuleBook, origin: str, settings: Settings) -> tuple[F
     warnings = [("unmapped", reason) for reason in unmapped(book)]
     warnings += [("no-credentials", reason) for reason in aws_warnings(book, settings)]
     warnings += [("too-large-to-scan", reason) for reason in scan_warnings(settings)]
+    warnings += [("no-relay", reason) for reason in alert_warnings(settings)]
     bounces = any(spec.type == "bounce" for rule in book.rule_set.rules for spec in rule.actions)
     if bounces and not settings.relay_host:
         warnings.append(

@@ -16,8 +16,8 @@ import pytest
 from watched import NOW, survey, waiting
 
 from actions.http_port import HttpReply
-from gatepost.alert_conditions import Condition, Thresholds
-from gatepost.alert_sinks import FILE, Alerting, alert_warnings, composed, sinks_of
+from gatepost.alert_conditions import Condition, Thresholds, alert_warnings
+from gatepost.alert_sinks import FILE, Alerting, composed, sinks_of
 from gatepost.alerts import Alert, AlertBook, judge
 from gatepost.settings import Settings
 from mail.delivery import DeliveryStatus

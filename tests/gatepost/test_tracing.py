@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -225,3 +226,12 @@ def test_a_strangers_line_cannot_move_the_cursor() -> None:
 def test_the_command_says_what_is_wrong(arguments: list[str], said: str, tmp_path: Any) -> None:
     result = CliRunner().invoke(gatepost, ["trace", *arguments, "--data", str(tmp_path)], standalone_mode=False)
     assert said in result.output
+
+
+async def test_what_a_visit_brings_fits_into_one_piece_whatever_was_said(rig: Rig) -> None:
+    rig.begin(sessions=100)
+    for _ in range(5):
+        await rig.session(*["NOOP " + "\U0001f4e7" * 490] * 90)
+    answer = rig.read()
+    assert len(json.dumps([answer])) < 2 * 2**20
+    assert answer["left_out"] > 0

@@ -48,7 +48,9 @@ def test_labels_without_end_cost_memory_only_up_to_a_bound() -> None:
     for number in range(MOST_SAMPLES + 10):
         counters.add("rule_matches_total", rule=f"rule {number}")
     counters.add("rule_matches_total", rule="rule 0")
+    counters.add("messages_total", outcome="accepted")
     samples = counters.snapshot()
-    assert len(samples) == MOST_SAMPLES + 1
+    assert len(samples) == MOST_SAMPLES + 2
+    assert samples[key("messages_total", outcome="accepted")] == 1, "one name leaves room for the others"
     assert samples[LEFT_OUT] == 10
     assert samples[key("rule_matches_total", rule="rule 0")] == 2

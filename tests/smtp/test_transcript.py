@@ -51,7 +51,7 @@ def test_the_dialogue_is_told_in_order_and_content_is_not_in_it() -> None:
         "< MAIL FROM:<a@b.example>",
         "< RCPT TO:<c@example.com>",
         "< DATA",
-        "- content of 27 octets for 1 recipients",
+        "- content of 27 octets for 1 recipient",
         "< QUIT",
         "- the session is over",
     ]
