@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from actions.destinations import Destinations
@@ -18,6 +19,7 @@ from actions.topics import Topic, find_topic, topic_of
 from mail.errors import Malformed, Permanent, Temporary
 from mail.outcome import Outcome, Result
 from mail.values import changed
+from rules.compiled import CompiledBook
 from rules.model import ActionSpec
 from rules.step import Step
 from spool.ports import MessageState
@@ -97,15 +99,15 @@ class Attempts:
             topic=self._topic(loaded, parameters),
             earlier=_recorded(loaded, step),
             whole=_recorded(loaded, changed(step, part="")) if step.part else None,
-            stores=self._stores(loaded) if step.spec.type == "lambda" else (),
+            stores=partial(self._stores, loaded.book),
         )
 
     def _action(self, step: Step) -> Action:
         return self.actions.get(step.spec.type, _UNMAPPED)
 
-    def _stores(self, loaded: Loaded) -> tuple[tuple[str, ActionSpec], ...]:
+    def _stores(self, book: CompiledBook) -> tuple[tuple[str, ActionSpec], ...]:
         found = []
-        for rule in loaded.book.book.rule_set.rules:
+        for rule in book.book.rule_set.rules:
             for spec in rule.actions:
                 if spec.type in STORING:
                     # What cannot be resolved stores nothing either.

@@ -18,7 +18,7 @@ from typing import Any
 from actions.function_answers import RemoteFunctions
 from actions.function_host import Call, FunctionHost, Returned
 from actions.protocol import Context
-from actions.reach import reach_of
+from actions.reach import Reach
 from actions.ses_payload import compact_json, ses_objects
 from mail.errors import Permanent
 from mail.outcome import Control, Outcome, Result
@@ -84,7 +84,12 @@ class InvokeFunction:
                     context=aws_context(context, shown, name[2], self._host.memory_octets),
                     gatepost=_gatepost(context, message_path),
                     rule=context.step.rule,
-                    reach=reach_of(context.receipt.message_id, context.step.rule, context.stores, self._base),
+                    reach=Reach(
+                        message_id=context.receipt.message_id,
+                        rule=context.step.rule,
+                        actions=context.stores,
+                        base=self._base,
+                    ),
                 )
             )
         finally:
@@ -99,7 +104,8 @@ def event(context: Context, arn: str, *, synchronous: bool) -> dict[str, Any]:
 
 
 def aws_context(context: Context, arn: str, function: str, memory_octets: int) -> dict[str, Any]:
-    """AWS's fields. The request id is the same for every attempt of a step, as AWS's is for its own retries."""
+    """AWS's fields, with the name in `arn` where it is one. The request id is the same for every attempt of a step, as is AWS's."""
+    function = arn.split(":")[6] if arn.startswith("arn:") and arn.count(":") > 5 else function
     request = str(uuid.uuid5(_REQUEST_IDS, context.step.key))
     return {
         "aws_request_id": request,

@@ -40,7 +40,7 @@ class Context:
     `earlier` is what the last recorded attempt of this step came to, for an action that repeats only what is left; DEAD there means
     that an operator redrives it. `whole` is the outcome of the action that this step is a part of.
 
-    `stores`, for a function alone, are the rule set's disk and s3 actions with the names of their rules, `${NAME}` resolved.
+    `stores` gives the rule set's disk and s3 actions with the names of their rules, `${NAME}` resolved, for functions that read.
     """
 
     step: Step
@@ -55,7 +55,7 @@ class Context:
     topic: Topic | None = None
     earlier: Outcome | None = None
     whole: Outcome | None = None
-    stores: tuple[tuple[str, ActionSpec], ...] = ()
+    stores: Callable[[], tuple[tuple[str, ActionSpec], ...]] = tuple
 
     @cached_property
     def content(self) -> bytes:

@@ -7,8 +7,9 @@ rule whose prefix is the longest that it begins with, so a rule without a prefix
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,23 @@ class Store:
     role: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reach:
-    """What one call may read."""
+    """What one call of a function of `rule` may read.
+
+    `actions` gives the rule set's disk and s3 actions, each with its rule's name and with `${NAME}` resolved. They are looked at
+    when something is read: most functions read nothing, and a rule set may be large.
+    """
 
     message_id: str
-    stores: tuple[Store, ...]
+    rule: str
+    actions: Callable[[], Iterable[tuple[str, ActionSpec]]]
+    base: Path
+
+    @cached_property
+    def stores(self) -> tuple[Store, ...]:
+        stores = (_store(spec, self.base, own=name == self.rule) for name, spec in self.actions())
+        return tuple(store for store in stores if store is not None)
 
     def store(self, bucket: str, key: str) -> Store | None:
         """The store in which the key is to be looked for; None if it is out of reach."""
@@ -69,12 +81,6 @@ def _owner(stores: list[Store], key: str) -> Store | None:
     found = [store for store in stores if key.startswith(store.prefix)]
     longest = max((len(store.prefix) for store in found), default=0)
     return next((store for store in found if store.own and len(store.prefix) == longest), None)
-
-
-def reach_of(message_id: str, rule: str, actions: Iterable[tuple[str, ActionSpec]], base: Path) -> Reach:
-    """`actions` are the rule set's disk and s3 actions, each with its rule's name and with `${NAME}` resolved."""
-    stores = (_store(spec, base, own=name == rule) for name, spec in actions)
-    return Reach(message_id=message_id, stores=tuple(store for store in stores if store is not None))
 
 
 def bucket_of(parameters: Mapping[str, Any]) -> str:

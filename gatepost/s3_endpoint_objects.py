@@ -29,7 +29,6 @@ from mail.errors import Malformed, Temporary
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
-_AT_ONCE = 4  # objects in memory; each is a whole message
 
 
 class StoredObjects:
@@ -37,7 +36,6 @@ class StoredObjects:
 
     def __init__(self, clients: AwsClients, keys: KeyProvider) -> None:
         self._clients, self._keys = clients, keys
-        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def head(self, store: Store, key: str) -> Found | None:
         if store.root is None:
@@ -47,17 +45,16 @@ class StoredObjects:
         return None if found is None else _shown(found)
 
     async def get(self, store: Store, key: str) -> tuple[Found, bytes] | None:
-        async with self._turns:
-            if store.root is None:
-                found, body = await self._clients.run("s3", partial(_get, store.bucket, key), role=store.role)
-            else:
-                found, body = await _on_disk(store.root, key, whole=True)
-            if found is None:
-                return None
-            if is_sealed(found.metadata):
-                _check_message(found.metadata, key)
-                body = await unseal_object(body, found.metadata, self._keys)
-            return replace(_shown(found), size=len(body)), body
+        if store.root is None:
+            found, body = await self._clients.run("s3", partial(_get, store.bucket, key), role=store.role)
+        else:
+            found, body = await _on_disk(store.root, key, whole=True)
+        if found is None:
+            return None
+        if is_sealed(found.metadata):
+            _check_message(found.metadata, key)
+            body = await unseal_object(body, found.metadata, self._keys)
+        return replace(_shown(found), size=len(body)), body
 
     async def page(self, store: Store, request: ListRequest) -> Page:
         if store.root is None:

@@ -22,12 +22,13 @@ from aiohttp import web
 from actions.object_access import Credentials
 from actions.reach import Reach
 from gatepost.s3_endpoint import Lease, Objects, S3Reader
-from gatepost.s3_endpoint_answers import Refused, error_answer
+from gatepost.s3_endpoint_answers import Answer, Refused, error_answer
 from gatepost.s3_endpoint_signature import Secret, Signed
 from mail.errors import GatepostError, Temporary
 
 log = logging.getLogger("gatepost.functions")
 _REQUEST_OCTETS = 64 * 1024
+_AT_ONCE = 8  # answers in memory
 _HANDLER_CANCELLED_AFTER_SECONDS = 1.0
 
 
@@ -40,6 +41,7 @@ class S3Endpoint:
         self._region = region
         self._runner: web.AppRunner | None = None
         self._starting = asyncio.Lock()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._url = ""
 
     async def issue(self) -> Credentials:
@@ -93,12 +95,29 @@ class S3Endpoint:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         request_id = secrets.token_hex(8).upper()
         try:
-            answer = await self._reader.answer(await _signed(request))
-        except Exception as error:
-            # The edge: every error in S3's words, the last row for those of our own making.
-            answer = error_answer(_refusal(error, request), request.raw_path.partition("?")[0], request_id)
-        headers = {"server": "gatepost", "x-amz-request-id": request_id, **answer.headers}
-        return web.Response(status=answer.status, headers=headers, body=answer.body or None)
+            signed = await _signed(request)
+        except Refused as refused:
+            return _response(error_answer(refused, _resource(request), request_id), request_id)
+        # Until it is sent an answer is in memory, and may be a whole message.
+        async with self._turns:
+            try:
+                answer = await self._reader.answer(signed)
+            except Exception as error:
+                # The edge: every error in S3's words, the last row for those of our own making.
+                answer = error_answer(_refusal(error, request), _resource(request), request_id)
+            response = _response(answer, request_id)
+            await response.prepare(request)
+            await response.write_eof()
+        return response
+
+
+def _response(answer: Answer, request_id: str) -> web.Response:
+    headers = {"server": "gatepost", "x-amz-request-id": request_id, **answer.headers}
+    return web.Response(status=answer.status, headers=headers, body=answer.body or None)
+
+
+def _resource(request: web.Request) -> str:
+    return request.raw_path.partition("?")[0]
 
 
 def _refusal(error: Exception, request: web.Request) -> Refused:

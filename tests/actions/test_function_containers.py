@@ -13,7 +13,7 @@ from acting import ID, context_of
 from function_server import Reply, Server, function_server
 
 from actions.function_host import FunctionFailed, FunctionHost, FunctionSettings
-from actions.invoke_function import InvokeFunction
+from actions.invoke_function import InvokeFunction, aws_context
 from actions.runtime_interface import RuntimeInterface
 from gatepost.http_client import AiohttpClient
 from mail.errors import Permanent, Temporary
@@ -63,6 +63,13 @@ async def test_mapped_function_sees_its_own_arn(action: InvokeFunction, server: 
     arn = "arn:aws:lambda:eu-west-1:123456789012:function:In"
     await invoked(action, server.url, arn=arn)
     assert server.events[0]["Records"][0]["ses"]["receipt"]["action"]["functionArn"] == arn
+
+
+async def test_mapped_function_has_the_name_of_its_arn() -> None:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:In:PROD"
+    told = aws_context(context_of("lambda", {}), arn, "handler", 2**20)
+    assert (told["function_name"], told["invoked_function_arn"]) == ("In", arn)
+    assert aws_context(context_of("lambda", {}), "python:m:handler", "handler", 2**20)["function_name"] == "handler"
 
 
 async def test_result_of_an_event_call_decides_nothing(action: InvokeFunction, server: Server) -> None:

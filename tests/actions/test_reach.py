@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from acting import ID, disk
 
-from actions.reach import Reach, bucket_of, reach_of
+from actions.reach import Reach, bucket_of
 from rules.model import ActionSpec
 
 BASE = Path("/var/gatepost")
@@ -19,7 +19,7 @@ def s3(bucket: str, prefix: str = "") -> ActionSpec:
 
 
 def reach(*actions: tuple[str, ActionSpec], rule: str = "own") -> Reach:
-    return reach_of(ID, rule, actions, BASE)
+    return Reach(message_id=ID, rule=rule, actions=lambda: actions, base=BASE)
 
 
 MIXED = reach(

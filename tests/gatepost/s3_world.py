@@ -16,7 +16,7 @@ from botocore.config import Config
 
 from actions.disk import Disk
 from actions.object_store import ObjectStore
-from actions.reach import Reach, reach_of
+from actions.reach import Reach
 from gatepost.s3_endpoint_objects import StoredObjects
 from gatepost.s3_endpoint_server import S3Endpoint
 from gatepost.settings import Settings
@@ -50,7 +50,7 @@ class World:
             self.rules.append((rule, ActionSpec(type=kind, parameters=parameters)))
 
     def reach(self, rule: str, message_id: str = ID) -> Reach:
-        return reach_of(message_id, rule, self.rules, self.base)
+        return Reach(message_id=message_id, rule=rule, actions=lambda: self.rules, base=self.base)
 
     async def environment(self, rule: str | None = "own", message_id: str = ID) -> Mapping[str, str]:
         """That of a new process, in which a call of `rule` is under way; None: no call."""

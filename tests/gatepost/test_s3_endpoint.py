@@ -390,3 +390,21 @@ async def test_endpoint_is_on_loopback_alone_and_closes(stored: World) -> None:
     await stored.endpoint.close()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", parts.port or 0)) != 0
+
+
+async def test_answers_that_nobody_reads_are_few_and_end_with_their_connections(stored: World) -> None:
+    put_file(stored.base / "mail/in/large", b"x" * (8 << 20))
+    environment = await stored.environment()
+    s3 = s3_client(environment, signature_version="s3v4")
+    url = urlsplit(s3.generate_presigned_url("get_object", Params={"Bucket": "mail", "Key": "in/large"}))
+    stalled = []
+    for _ in range(12):
+        reader, writer = await asyncio.open_connection("127.0.0.1", url.port or 0, limit=1024)
+        writer.write(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+        stalled.append((reader, writer))
+    waiting = asyncio.create_task(Ask(s3)("get_object", Bucket="mail", Key=KEY))
+    done, _ = await asyncio.wait({waiting}, timeout=0.5)
+    assert not done
+    for _, writer in stalled:
+        writer.transport.abort()
+    assert (await asyncio.wait_for(waiting, 20))["Body"] == CONTENT
