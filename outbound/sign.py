@@ -17,7 +17,6 @@ from datetime import datetime
 import dkim
 
 from mail.address import parse_domain
-from mail.crlf import has_bare_newline
 from mail.errors import Malformed, Misuse
 from mail.headers import Field, HeaderView
 from mail.message import Message
@@ -135,7 +134,7 @@ def sign(
 def check_signable(message: Message) -> None:
     """Raises `Malformed` for a message that readers would not agree about, or without an author."""
     header = message.header
-    if header.all("") or has_bare_newline(message.raw[: header.body_start]):
+    if header.all("") or header.has_bare_line_ends:
         raise Malformed("the header section holds what is no field")
     if not header.all("from"):
         raise Malformed("the message has no From")

@@ -5,11 +5,11 @@
 *Failure.* `Unreachable` when DNS does not answer now.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from publicsuffixlist import PublicSuffixList
 
+from mail.values import Value
 from verdicts.dmarc_record import DmarcRecord, find_record
 from verdicts.inquiry import Ask
 from verdicts.ports import Lookup
@@ -21,8 +21,7 @@ class Unreachable(Exception):
     """A DMARC record cannot be fetched now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
+class Walk(Value, frozen=True, kw_only=True):
     """What a tree walk found, longest name first."""
 
     start: str

@@ -8,11 +8,11 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from mail.headers import Field
 from mail.message import Message
+from mail.values import Value
 from verdicts.inquiry import BodySpec, Need
 
 INLINE_OCTETS = 256 * 1024
@@ -22,11 +22,11 @@ CHUNK_OCTETS = 64 * 1024
 
 _WSP = b" \t"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_UNEVEN = re.compile(rb"[\t\r\n]|  ")
 _WSP_RUN = re.compile(rb"[ \t]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyHash:
+class BodyHash(Value, frozen=True, kw_only=True):
     """SHA-256, and how many octets the whole canonical body has."""
 
     digest: bytes
@@ -98,6 +98,19 @@ def _relaxed_lines(data: bytes) -> bytes:
     return data
 
 
+def _hash_at_once(body: bytes, spec: BodySpec) -> BodyHash | None:
+    """What a `BodyHasher` would make of this body; None for one whose end needs its care."""
+    if not body.endswith(b"\r\n"):
+        return None
+    if spec.canonicalization == "relaxed":
+        body = _relaxed_lines(body)
+    content = body.rstrip(b"\r\n")
+    if not content or body.count(b"\r\n", len(content)) * 2 != len(body) - len(content):
+        return None
+    content = body[: len(content) + 2]
+    return BodyHash(digest=hashlib.sha256(content[: spec.limit]).digest(), octets=len(content))
+
+
 class BodyHashes:
     """The body hashes of one message, each computed once whichever signatures share it."""
 
@@ -120,7 +133,11 @@ class BodyHashes:
 
     def compute(self, specs: Sequence[BodySpec]) -> None:
         """Hash, in whatever thread this is called."""
+        small = self._raw[self._start :] if len(self._raw) - self._start <= INLINE_OCTETS else b""
         for spec in specs:
+            if (known := _hash_at_once(small, spec)) is not None:
+                self._known[spec] = known
+                continue
             hasher = BodyHasher(spec)
             for position in range(self._start, len(self._raw), CHUNK_OCTETS):
                 hasher.update(self._raw[position : position + CHUNK_OCTETS])
@@ -142,8 +159,10 @@ class HeaderForms:
             return field.raw
         known = self._relaxed.get(field.start)
         if known is None:
-            name, _, value = field.raw.partition(b":")
-            known = name.rstrip(_WSP).lower() + b":" + relaxed_value(value) + b"\r\n"
+            name, _, value = field.raw.removesuffix(b"\r\n").partition(b":")
+            # Most values want no more than to be stripped.
+            value = value.strip(b" ") if _UNEVEN.search(value) is None else relaxed_value(value)
+            known = name.rstrip(_WSP).lower() + b":" + value + b"\r\n"
             self._relaxed[field.start] = known
         return known
 

@@ -11,7 +11,6 @@ from datetime import datetime
 
 import dkim
 
-from mail.crlf import has_bare_newline
 from mail.headers import Field
 from mail.message import Message
 from mail.verdict import AuthResult
@@ -42,7 +41,6 @@ class SignedText:
 
     def __init__(self, message: Message, bodies: BodyHashes) -> None:
         self.header = message.header
-        self._head = message.raw[: message.header.body_start]
         self.bodies = bodies
         self.forms = HeaderForms()
 
@@ -50,7 +48,7 @@ class SignedText:
     def is_malformed(self) -> bool:
         """Whether a line of the header section is no field, or a CR or LF stands alone there: readers do not agree where the body
         of such mail begins, and a signature that holds for one of them would vouch for what another shows."""
-        return bool(self.header.all("")) or has_bare_newline(self._head)
+        return bool(self.header.all("")) or self.header.has_bare_line_ends
 
 
 def keys_of(signature: Signature, answer: Answer, minimum_rsa_bits: int) -> tuple[list[Key], Refused]:

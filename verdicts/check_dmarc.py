@@ -15,12 +15,12 @@ authenticated.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from mail.address import parse_domain
 from mail.address_list import parse_address_list
 from mail.errors import Malformed
 from mail.headers import HeaderView
+from mail.values import Value, changed
 from mail.verdict import AuthResult
 from verdicts.alignment import Unreachable, policy_record, registrable_domain, tree_walk
 from verdicts.check_dkim import UNSIGNED_OCTETS
@@ -38,16 +38,14 @@ AUTHOR_DOMAINS = 4
 FROM_OCTETS = 32 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discovery:
+class Discovery(Value, frozen=True, kw_only=True):
     """The policy that applies to an author domain, None if there is none; `found_at` is the domain that publishes it."""
 
     record: DmarcRecord | None
     found_at: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DmarcVerdict:
+class DmarcVerdict(Value, frozen=True, kw_only=True):
     """`policy` is none, quarantine or reject as the record asks for this domain, None without a record.
 
     `vouched_by` is the trusted ARC sealer that says that the message passed, whatever it does here; None if there is none.
@@ -220,11 +218,11 @@ def _vouched(ask: Ask, verdict: DmarcVerdict, attestations: tuple[Attestation, .
     except Unreachable as error:
         if verdict.result.result != "fail":
             return verdict
-        return replace(verdict, result=_result("temperror", str(error), properties))
+        return changed(verdict, result=_result("temperror", str(error), properties))
     if sealer is None or verdict.result.result != "fail":
-        return replace(verdict, vouched_by=sealer)
+        return changed(verdict, vouched_by=sealer)
     reason = f"{verdict.result.reason}; lifted by the trusted ARC chain of {sealer}"
-    return replace(verdict, result=_result("pass", reason, properties | {"policy.arc": sealer}), vouched_by=sealer)
+    return changed(verdict, result=_result("pass", reason, properties | {"policy.arc": sealer}), vouched_by=sealer)
 
 
 def _says_aligned(ask: Ask, domain: str, record: DmarcRecord, said: Attestation, policy: Policy) -> bool:

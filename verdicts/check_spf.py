@@ -20,6 +20,7 @@ from mail.address import Mailbox
 from mail.verdict import AuthResult
 from verdicts.inquiry import Ask, OverBudget
 from verdicts.ports import Lookup
+from verdicts.spf_memory import SpfMemory
 
 REASON_LENGTH = 200
 
@@ -42,6 +43,9 @@ def _value(qtype: str, record: str) -> object:
 @lru_cache(maxsize=4096)
 def _network(address: str, prefix: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(address).supernet(new_prefix=prefix)
+
+
+_memory = SpfMemory()
 
 
 class _Query(spf.query):  # type: ignore[misc]
@@ -126,6 +130,9 @@ def check_spf(
 def _evaluate(
     ask: Ask, ip: str, local: str, domain: str, helo: str, received_at: datetime, receiver: str
 ) -> tuple[str, str]:
+    known = _memory.recall(ask, ip, domain)
+    if known is not None:
+        return known
     try:
         query = _Query(i=ip, s=f"{local}@{domain}", h=helo, receiver=receiver)
         # The constructor splits at the first "@" and reads the clock; %{t} is the time of receipt.
@@ -133,7 +140,9 @@ def _evaluate(
         query.ask = ask
         query.t = str(int(received_at.timestamp()))
         result = query.check()[0]
-        return result, _reason(query, result)
+        reason = _reason(query, result)
+        _memory.keep(ask, ip, domain, result, reason)
+        return result, reason
     except OverBudget:
         raise
     except (spf.PermError, spf.TempError) as error:

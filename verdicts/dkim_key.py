@@ -9,12 +9,14 @@ import binascii
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from mail.errors import Malformed
@@ -23,7 +25,7 @@ from verdicts.tag_list import colon_list, parse_tags
 RECORD_OCTETS = 8 * 1024
 MAXIMUM_RSA_BITS = 8192  # what one verification may cost
 
-_PADDING, _SHA256 = PKCS1v15(), SHA256()
+_PADDING, _DIGEST = PKCS1v15(), Prehashed(SHA256())
 _SPACE = re.compile(r"[ \t\r\n]+")
 
 
@@ -32,26 +34,22 @@ class Key:
     """A usable key record. `bits` is the modulus of an RSA key, 256 for Ed25519."""
 
     public: RSAPublicKey | Ed25519PublicKey
+    type: str
     bits: int
     hashes: tuple[str, ...] | None
     services: tuple[str, ...]
     is_strict: bool
     is_testing: bool
 
-    @property
-    def type(self) -> str:
-        return "rsa" if isinstance(self.public, RSAPublicKey) else "ed25519"
-
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether this is the signature over SHA-256 of `data`."""
         try:
-            if isinstance(self.public, RSAPublicKey):
-                self.public.verify(signature, data, _PADDING, _SHA256)
+            digest = sha256(data).digest()
+            if self.type == "rsa":
+                self.public.verify(signature, digest, _PADDING, _DIGEST)  # type: ignore[call-arg]
             else:
-                digest = Hash(_SHA256)
-                digest.update(data)
                 # RFC 8463 §3: Ed25519 signs the hash, not the text.
-                self.public.verify(signature, digest.finalize())
+                self.public.verify(signature, digest)  # type: ignore[call-arg]
         except (InvalidSignature, ValueError, UnsupportedAlgorithm):
             return False
         return True
@@ -84,6 +82,7 @@ def _parse(record: str) -> Key:
     public = _public_key(tags.get("k", "rsa").lower(), data)
     return Key(
         public=public,
+        type="rsa" if isinstance(public, RSAPublicKey) else "ed25519",
         bits=public.key_size if isinstance(public, RSAPublicKey) else 256,
         hashes=colon_list(tags["h"]) if "h" in tags else None,
         services=colon_list(tags.get("s", "*")),

@@ -9,22 +9,23 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 
 from mail.address import parse_domain
 from mail.errors import Malformed
 from mail.headers import Field, HeaderView
+from mail.values import Value
 from verdicts.canonical import HeaderForms, relaxed_field
 from verdicts.dkim_key import Key
 from verdicts.inquiry import BodySpec
 from verdicts.tag_list import WHITE_SPACE, colon_list, parse_tags
 
-_SPACE = re.compile(r"[ \t\r\n]+")
 _QUOTED_PRINTABLE = re.compile(r"=([0-9A-F]{2})")
 _SELECTOR = re.compile(
     r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?)*\Z"
 )
-_SPACES = WHITE_SPACE.encode()
+_B_TAG = re.compile(rb";[ \t\r\n]*b[ \t\r\n]*=([^;]*)")
+_KEPT_NAMES = 512  # characters of h=
 _FORMS = ("simple", "relaxed")
 
 
@@ -37,8 +38,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(Value, frozen=True, kw_only=True):
     """One signature whose tags are right. `domain` is an A-label; `names` are h= in order, lower case; times are Unix seconds."""
 
     algorithm: str
@@ -50,10 +50,7 @@ class Signature:
     body_hash: bytes
     signature: bytes
     names: tuple[str, ...]
-
-    @property
-    def key_name(self) -> str:
-        return f"{self.selector}._domainkey.{self.domain}"
+    key_name: str
 
 
 def read_tags(field: Field) -> dict[str, str]:
@@ -90,12 +87,7 @@ def read_signature(
         raise Refused("policy", "rsa-sha1 is not acceptable (RFC 8301 §3.1)")
     if algorithm not in ("rsa-sha256", "ed25519-sha256"):
         raise Refused("permerror", "unknown algorithm")
-    try:
-        domain = parse_domain(_utf8(tags["d"]))
-    except Malformed:
-        raise Refused("permerror", "d= is not a domain") from None
-    if not _SELECTOR.match(tags["s"]) or len(tags["s"]) + len(domain) > 240:
-        raise Refused("permerror", "s= is not a selector")
+    domain, selector = _signer(tags["d"], tags["s"])
     if "q" in tags and "dns/txt" not in colon_list(tags["q"]):
         raise Refused("permerror", "q= does not offer dns/txt")
     if is_dkim:
@@ -104,14 +96,34 @@ def read_signature(
     return Signature(
         algorithm=algorithm,
         domain=domain,
-        selector=tags["s"].lower(),
+        selector=selector,
         identity=_identity(tags["i"], domain) if is_dkim and "i" in tags else "@" + domain,
         header_form=header_form,
         body=body if "bh" in tags else None,
         body_hash=_base64(tags["bh"], "bh") if "bh" in tags else b"",
         signature=_base64(tags["b"], "b"),
-        names=colon_list(tags["h"]) if "h" in tags else (),
+        names=_names(tags["h"]) if "h" in tags else (),
+        key_name=f"{selector}._domainkey.{domain}",
     )
+
+
+@lru_cache(maxsize=4096)
+def _signer(domain: str, selector: str) -> tuple[str, str]:
+    """d= as an A-label, and s= in lower case. Raises `Refused`. Kept, because the same ones sign again and again."""
+    try:
+        domain = parse_domain(_utf8(domain))
+    except Malformed:
+        raise Refused("permerror", "d= is not a domain") from None
+    if not _SELECTOR.match(selector) or len(selector) + len(domain) > 240:
+        raise Refused("permerror", "s= is not a selector")
+    return domain, selector.lower()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return _names_kept(text) if len(text) <= _KEPT_NAMES else colon_list(text)
+
+
+_names_kept = lru_cache(maxsize=1024)(colon_list)
 
 
 def _utf8(text: str) -> str:
@@ -125,7 +137,7 @@ def _identity(text: str, domain: str) -> str:
     """i= in plain text, in or below d= (RFC 6376 §3.5)."""
     if text == "@" + domain:
         return text
-    quoted = _SPACE.sub("", text)
+    quoted = _unspaced(text)
     identity = _utf8(_QUOTED_PRINTABLE.sub(lambda match: chr(int(match.group(1), 16)), quoted))
     at = identity.rpartition("@")
     below = at[2].lower()
@@ -176,12 +188,19 @@ def body_spec(field: Field, default_form: str) -> BodySpec | None:
 
 def _base64(text: str, name: str) -> bytes:
     try:
-        data = base64.b64decode(_SPACE.sub("", text), validate=True)
+        data = base64.b64decode(_unspaced(text), validate=True)
     except (binascii.Error, ValueError):
         data = b""
     if not data:
         raise Refused("permerror", f"{name}= is not base64")
     return data
+
+
+def _unspaced(text: str) -> str:
+    for space in WHITE_SPACE:
+        if space in text:
+            text = text.replace(space, "")
+    return text
 
 
 def check_key(signature: Signature, key: Key, minimum_rsa_bits: int) -> None:
@@ -201,13 +220,8 @@ def check_key(signature: Signature, key: Key, minimum_rsa_bits: int) -> None:
 
 def without_b(value: bytes) -> bytes:
     """A field's value with b= emptied, white space around it included (RFC 6376 §3.5)."""
-    specs = value.split(b";")
-    for number, spec in enumerate(specs):
-        if spec.lstrip(_SPACES)[:1] == b"b":
-            name, equals, _ = spec.partition(b"=")
-            if equals and name.strip(_SPACES) == b"b":
-                specs[number] = name + equals
-    return b";".join(specs)
+    found = _B_TAG.search(b";" + value)
+    return value if found is None else value[: found.start(1) - 1] + value[found.end(1) - 1 :]
 
 
 def signed_text(field: Field, form: str, signed: Iterable[Field], forms: HeaderForms) -> bytes:

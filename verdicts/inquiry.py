@@ -13,7 +13,7 @@ the queries that the From domain's DMARC policy needs.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mail.receipt import Evidence, Query
 from verdicts.ports import Answer, Lookup, Resolver
@@ -21,8 +21,7 @@ from verdicts.ports import Answer, Lookup, Resolver
 Question = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class BodySpec:
+class BodySpec(NamedTuple):
     """A body hash that a check needs: `relaxed` or `simple`, over the first `limit` octets of the canonical body (None: all)."""
 
     canonicalization: str
@@ -66,6 +65,10 @@ class Ask:
             raise Need(questions=(question,))
         self._use(question, answer)
         return answer
+
+    def peek(self, question: Question) -> Answer | None:
+        """What would be answered, if it is known; nothing is recorded, since nothing rests on it yet."""
+        return self._inquiry.known(question)
 
     def all(self, questions: Iterable[Question]) -> list[Answer]:
         """The answers to several questions, which are waited for side by side. Raises `Need`, `OverBudget`."""

@@ -8,14 +8,13 @@ other; its traceback goes to `Judgement.crashes`, for history and log, and never
 When every answer is cached, the body is small and nothing is scanned, no task is made and the loop is not visited.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.message import Message
 from mail.receipt import Evidence
-from mail.values import changed
+from mail.values import Value, changed
 from mail.verdict import DISABLED, AuthResult, Verdicts
 from verdicts.builtin_scorer import BuiltinScorer
 from verdicts.builtin_scorer_features import Found
@@ -39,8 +38,7 @@ LINKS_SHARE = 0.25  # of the spam deadline, for lists of domains
 DEFAULT_POLICY = Policy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Judgement(Value, frozen=True, kw_only=True):
     """`deferred` says why the message must be answered 451, `rejected` why 5xx, `unscanned` why it may be accepted without a scan
     that was wanted: a scanner failed and its `on_error` asks for it; None otherwise. `crashes` are the tracebacks of failures
     that are ours, for history and log."""
