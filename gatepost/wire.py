@@ -46,7 +46,7 @@ from verdicts.dns_resolver import LiveResolver
 from verdicts.judge import Judgement, judge
 from verdicts.policy import Policy
 from verdicts.ports import Resolver
-from verdicts.reverse_name import confirmed_name
+from verdicts.reverse_name import client_questions, confirmed_name
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -122,6 +122,7 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
 def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judge:
     """`verdicts.judge` with what the settings say bound."""
     policy = policy_of(settings)
+    lists = parse_dns_lists(settings.dnsbl_lists)
 
     async def judged(
         message: Message,
@@ -132,6 +133,7 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
         needs: Needs,
         dnsbl: tuple[str, ...],
         bodies: BodyHashes | None = None,
+        message_id: str = "",
     ) -> Judgement:
         return await judge(
             message,
@@ -147,6 +149,8 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
             wants_spam=needs.spam,
             wants_virus=needs.virus,
             bodies=bodies,
+            message_id=message_id,
+            about_client=client_questions(lists, client),
         )
 
     return judged

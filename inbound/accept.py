@@ -136,6 +136,7 @@ async def examine(
         needs=needs,
         dnsbl=incoming.dnsbl,
         bodies=bodies,
+        message_id=incoming.message_id,
     )
     facts = await _beside(message, _facts, message.raw, needs)
     receipt = Receipt(

@@ -24,7 +24,8 @@ from verdicts.judge import Judgement
 class Judge(Protocol):
     """`verdicts.judge` with its resolver, policy and scanners bound.
 
-    `dnsbl` are the lists that list the client; `bodies` are body hashes that are made already.
+    `dnsbl` are the lists that list the client; `bodies` are body hashes that are made already;
+    `message_id` is told to engines.
     """
 
     async def __call__(
@@ -37,6 +38,7 @@ class Judge(Protocol):
         needs: Needs,
         dnsbl: tuple[str, ...],
         bodies: BodyHashes | None = None,
+        message_id: str = "",
     ) -> Judgement: ...
 
 

@@ -39,8 +39,8 @@ class ClamdScanner:
         self._daemons = Daemons(endpoints, self._ping, self._timing)
         self._versions: dict[Endpoint, tuple[float, str]] = {}
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
-        del envelope, client
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+        del envelope, client, message_id
         if len(raw) > self._size_limit:
             limit = f"virus.size_limit is {self._size_limit:,}"
             raise Permanent(f"not scanned: too large, {len(raw):,} octets where {limit}")

@@ -3,6 +3,8 @@
 from mail.receipt import Evidence
 from verdicts.ports import Answer, Lookup
 
+NOT_RECORDED = Answer(outcome=Lookup.TEMPORARY, detail="not recorded")
+
 
 class RecordedResolver:
     """Answers what the evidence holds. A question that was not asked then has no answer now, and that is temporary."""
@@ -25,4 +27,4 @@ class RecordedResolver:
 
     def cached(self, name: str, type: str) -> Answer:  # noqa: A002
         question = (name.lower().removesuffix("."), type)
-        return self._answers.get(question) or Answer(outcome=Lookup.TEMPORARY, detail="not recorded")
+        return self._answers.get(question, NOT_RECORDED)

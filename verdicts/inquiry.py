@@ -28,8 +28,8 @@ class BodySpec(NamedTuple):
     limit: int | None = None
 
 
-# Those of authentication add up to 60 queries and 256 KiB; lists of domains come on top, where the operator names any.
-QUERIES = {"spf": 30, "dkim": 10, "arc": 10, "dmarc": 10, "spam": 60}
+# Those of authentication add up to 60 queries and 256 KiB; the operator's own lists come on top: of clients, and of domains.
+QUERIES = {"client": 40, "spf": 30, "dkim": 10, "arc": 10, "dmarc": 10, "spam": 60}
 OCTETS = 64 * 1024
 
 

@@ -23,9 +23,10 @@ from verdicts.check_arc import check_arc
 from verdicts.check_dkim import check_dkim
 from verdicts.check_dmarc import DmarcVerdict, author_domains, check_dmarc, look_ahead
 from verdicts.check_spf import check_spf
+from verdicts.dns_recorded import NOT_RECORDED
 from verdicts.driver import Driver, Run
 from verdicts.gtube import gtube_result, is_gtube
-from verdicts.inquiry import Ask, Inquiry
+from verdicts.inquiry import Ask, Inquiry, Question
 from verdicts.null_scanners import recorded_reply
 from verdicts.policy import Policy
 from verdicts.ports import Resolver, Scanner
@@ -33,7 +34,7 @@ from verdicts.scans import Scans
 from verdicts.scoring import Scoring
 from verdicts.trusted_sealers import TRUSTED, attestations
 
-CHECKS = ("spf", "dkim", "arc", "dmarc", "spam")
+CHECKS = ("client", "spf", "dkim", "arc", "dmarc", "spam")
 LINKS_SHARE = 0.25  # of the spam deadline, for lists of domains
 DEFAULT_POLICY = Policy()
 
@@ -66,14 +67,17 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
     wants_spam: bool = False,
     wants_virus: bool = False,
     bodies: BodyHashes | None = None,
+    message_id: str = "",
+    about_client: tuple[Question, ...] = (),
 ) -> Judgement:
     """The verdicts on this message, and what they rest on. A scan that is wanted and has no engine is DISABLED.
 
     The spam engine is `spam` or `scorer`; `dnsbl` are the lists that list the client; `bodies` are the body hashes, as far as they
-    were made while it arrived. GTUBE is spam to either engine, unasked.
+    were made while it arrived; `about_client` is what was asked about the client before. GTUBE is spam to either engine, unasked.
     """
     inquiry = Inquiry(resolver)
-    scans = Scans(message.raw, envelope, client, policy)
+    scans = Scans(message.raw, envelope, client, policy, message_id)
+    _recall(inquiry.begin("client"), about_client)
     if (engine := spam or scorer) is not None and wants_spam and is_gtube(message.raw):
         scans.settle("spam", gtube_result(engine.name))
         spam = scorer = None
@@ -112,6 +116,14 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
         unscanned=scans.failure("accept"),
         crashes=(*crashes, *scans.crashes),
     )
+
+
+def _recall(ask: Ask, questions: tuple[Question, ...]) -> None:
+    """What was asked about the client is evidence too, as long as the answer is still known."""
+    for question in questions:
+        answer = ask.peek(question)
+        if answer is not None and answer is not NOT_RECORDED:
+            ask(*question)
 
 
 async def _authenticate(

@@ -42,8 +42,8 @@ class RecordedScanner:
         self._result = None if reply is None else _decoder.decode(reply)
         self.name = self._result.engine if self._result else "recorded"
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
-        del raw, envelope, client
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+        del raw, envelope, client, message_id
         if self._result is None:
             raise Temporary("no scan was recorded")
         return self._result

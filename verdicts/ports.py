@@ -63,14 +63,14 @@ class Resolver(Protocol):
 
 
 class Scanner(Protocol):
-    """A spam or virus engine. It answers a ScanResult; it never reads unscanned as clean.
+    """A spam or virus engine. It answers a ScanResult; it never reads unscanned as clean. `message_id` is ours, for its log.
 
     Raises `Temporary` when it could not scan, `Permanent` when a later attempt would not help (the message is too large).
     """
 
     name: str
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult: ...
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult: ...
 
 
 class HttpAnswer(Protocol):

@@ -5,12 +5,17 @@
 """
 
 import ipaddress
+from functools import lru_cache
 
 from mail.address import parse_domain
+from mail.client import Client
 from mail.errors import Malformed
+from verdicts.dns_lists import DnsList
+from verdicts.inquiry import Question
 from verdicts.ports import Resolver
 
 NAMES = 5
+LISTS = 30  # whose answers are evidence
 
 
 async def confirmed_name(resolver: Resolver, ip: str) -> str | None:
@@ -27,6 +32,19 @@ async def confirmed_name(resolver: Resolver, ip: str) -> str | None:
         if any(_is_same(record, address) for record in answer.records):
             return name
     return None
+
+
+@lru_cache(maxsize=1024)
+def _asked_of(lists: tuple[DnsList, ...], ip: str, name: str | None) -> tuple[Question, ...]:
+    address = ipaddress.ip_address(ip)
+    listed = tuple((question, "A") for each in lists if (question := each.question(ip)) is not None)
+    named = () if name is None else ((name, "A" if address.version == 4 else "AAAA"),)
+    return (*listed[:LISTS], (address.reverse_pointer, "PTR"), *named)
+
+
+def client_questions(lists: tuple[DnsList, ...], client: Client) -> tuple[Question, ...]:
+    """What is asked of DNS about a client from connect on: the lists, then its name."""
+    return () if client.ip is None else _asked_of(lists, client.ip.partition("%")[0], client.name)
 
 
 def _is_same(record: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -70,11 +70,11 @@ class RspamdScorer:
         self._deadline_seconds = deadline_seconds
         self._threshold = threshold
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         if len(raw) > self._size_limit:
             limit = f"spam.size_limit is {self._size_limit:,}"
             raise Permanent(f"not scanned: too large, {len(raw):,} octets where {limit}")
-        answer = await self._post(self._url, list(_fields(envelope, client)), raw, self._deadline_seconds)
+        answer = await self._post(self._url, list(_fields(envelope, client, message_id)), raw, self._deadline_seconds)
         if answer.status != 200:
             raise Temporary(f"rspamd answered HTTP {answer.status}")
         try:
@@ -105,12 +105,14 @@ class RspamdScorer:
         )
 
 
-def _fields(envelope: Envelope, client: Client) -> Iterator[tuple[str, str]]:
+def _fields(envelope: Envelope, client: Client, message_id: str) -> Iterator[tuple[str, str]]:
     """What the edge knows of the transaction, in rspamd's words."""
     yield "Content-Type", "application/octet-stream"
     yield "From", _safe(f"<{envelope.reverse_path or ''}>")
     for mailbox in envelope.mailboxes[:_RECIPIENTS]:
         yield "Rcpt", _safe(f"<{mailbox}>")
+    if message_id:
+        yield "Queue-Id", message_id
     if client.ip is not None:
         yield "IP", client.ip
         yield "Hostname", _safe(client.name or "unknown")

@@ -18,11 +18,12 @@ from verdicts.ports import Scanner
 class Scans:
     """Started at once, awaited at the end; `cancel` leaves nothing running."""
 
-    def __init__(self, raw: bytes, envelope: Envelope, client: Client, policy: Policy) -> None:
+    def __init__(self, raw: bytes, envelope: Envelope, client: Client, policy: Policy, message_id: str) -> None:
         self.crashes: list[str] = []
         self._raw = raw
         self._envelope = envelope
         self._client = client
+        self._message_id = message_id
         self._on_error = {"spam": policy.spam_on_error, "virus": policy.virus_on_error}
         self._tasks: dict[str, asyncio.Task[ScanResult]] = {}
         self._results: dict[str, ScanResult] = {}
@@ -34,7 +35,7 @@ class Scans:
         is_temporary = True
         try:
             async with asyncio.timeout(seconds):
-                return bounded(await scanner.scan(self._raw, self._envelope, self._client))
+                return bounded(await scanner.scan(self._raw, self._envelope, self._client, self._message_id))
         except TimeoutError:
             reason = f"no answer within {seconds:g} s"
         except Temporary as error:

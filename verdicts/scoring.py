@@ -27,8 +27,8 @@ class Scoring:
     dns_seconds: float
     name: str = NAME
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
-        del raw, envelope, client
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+        del raw, envelope, client, message_id
         read = await self.scorer.read(self.message)
         deadline = asyncio.get_running_loop().time() + self.dns_seconds
         while True:

@@ -35,17 +35,26 @@ class SpamdScorer:
         self._threshold = threshold
         self._timing = timing or Timing()
         self._daemons = Daemons((endpoint,), self._ping, self._timing)
-        self._versioned: tuple[float, str] = (-VERSION_SECONDS, "")
+        self._version = ""
+        self._asked_at = -VERSION_SECONDS
+        self._asking: asyncio.Task[None] | None = None
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
-        del envelope, client
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+        del envelope, client, message_id
         if len(raw) > self._size_limit:
             limit = f"spam.size_limit is {self._size_limit:,}"
             raise Permanent(f"not scanned: too large, {len(raw):,} octets where {limit}")
         return await self._daemons.ask(lambda endpoint: self._scan(endpoint, raw))
 
     async def _scan(self, endpoint: Endpoint, raw: bytes) -> ScanResult:
+        asking = self._ask_version(endpoint)
         head, body = await self._asked(endpoint, "SYMBOLS", raw)
+        if asking is not None:
+            await asyncio.wait((asking,))
+            # It may have been asked by a scan that found the daemon hung.
+            again = self._ask_version(endpoint)
+            if again not in (None, asking):
+                await asyncio.wait((again,))
         found = _SPAM.search(head)
         score, required = (_number(found.group(2)), _number(found.group(3))) if found else (math.nan, math.nan)
         if found is None or not (math.isfinite(score) and math.isfinite(required)):
@@ -55,7 +64,7 @@ class SpamdScorer:
         return ScanResult(
             status=Status.FAIL if is_spam else Status.PASS,
             engine=self.name,
-            version=await self._version(endpoint),
+            version=self._version,
             score=score,
             threshold=threshold,
             symbols=tuple(symbol for symbol in body.decode("utf-8", "replace").strip().split(",") if symbol),
@@ -74,21 +83,24 @@ class SpamdScorer:
             raise Temporary(f"{endpoint} closed the connection in the middle of an answer: {_shown(octets)}")
         return head, body
 
-    async def _version(self, endpoint: Endpoint) -> str:
-        """SpamAssassin's version, which it tells only in what it writes into a message; asked of an empty one, rarely."""
+    def _ask_version(self, endpoint: Endpoint) -> "asyncio.Task[None] | None":
+        """What a scan waits for that has no version yet: the question, asked beside it. Asked again rarely, and nobody waits."""
         now = asyncio.get_running_loop().time()
-        asked_at, version = self._versioned
-        if now - asked_at < VERSION_SECONDS:
-            return version
-        self._versioned = (now, version)  # the scans beside this one need not ask too
+        if now - self._asked_at >= VERSION_SECONDS:
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._learn_version(endpoint))
+        return None if self._version else self._asking
+
+    async def _learn_version(self, endpoint: Endpoint) -> None:
+        """SpamAssassin's version, which it tells only in what it writes into a message; asked of an empty one."""
         try:
             async with asyncio.timeout(self._timing.connect):
                 _, body = await self._asked(endpoint, "HEADERS", _PROBE)
         except (TimeoutError, Temporary):
-            return version
+            self._asked_at = -VERSION_SECONDS  # the next scan asks again
+            return
         found = _VERSION.search(body)
-        self._versioned = (now, found.group(1).decode("ascii", "replace") if found else "")
-        return self._versioned[1]
+        self._version = found.group(1).decode("ascii", "replace") if found else ""
 
     async def _ping(self, endpoint: Endpoint) -> None:
         reply = await exchange(endpoint, (_request("PING", None),), lambda octets: b"\n" in octets, self._timing)

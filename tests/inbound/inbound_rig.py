@@ -86,6 +86,7 @@ class Rig:
         needs: Needs,
         dnsbl: tuple[str, ...],
         bodies: BodyHashes | None = None,
+        message_id: str = "",
     ) -> Judgement:
         assert received_at == NOW
         self.judged.append((client, needs))

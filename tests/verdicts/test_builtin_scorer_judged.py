@@ -41,7 +41,7 @@ class Forbidden:
 
     name = "rspamd"
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         raise AssertionError("asked")
 
 

@@ -78,7 +78,7 @@ class Engine:
         self._result = result
         self.scanned = 0
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client) -> ScanResult:
+    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         self.scanned += 1
         if self._result is None:
             await asyncio.Event().wait()

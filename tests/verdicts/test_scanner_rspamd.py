@@ -57,7 +57,7 @@ def checked(action: str = "no action", score: float = 1.0, **more: Any) -> bytes
 
 async def scan(web: Web, raw: bytes = RAW, envelope: Envelope = ENVELOPE, **given: Any) -> ScanResult:
     engine = RspamdScorer("http://127.0.0.1:11333", web, size_limit=1000, deadline_seconds=20, **given)
-    return await engine.scan(raw, envelope, CLIENT)
+    return await engine.scan(raw, envelope, CLIENT, "our-id")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,7 @@ async def test_rspamd_is_told_what_the_edge_knows() -> None:
         ("From", "<alice@sender.example>"),
         ("Rcpt", "<bob@example.com>"),
         ("Rcpt", "<carol@example.org>"),
+        ("Queue-Id", "our-id"),
         ("IP", "192.0.2.1"),
         ("Hostname", "host.sender.example"),
         ("Helo", "mx.sender.example"),
