@@ -78,6 +78,9 @@ class AiohttpClient:
                 )
         except aiohttp.InvalidURL:
             raise Permanent("not a URL") from None
+        except ValueError:
+            # aiohttp says it of a control character in a name or value; only the environment can have brought it.
+            raise Permanent("a header field holds a line break or another control character") from None
         except TimeoutError:
             raise Temporary(f"no complete reply within {timeout_seconds:g} s") from None
         except aiohttp.ClientError as error:

@@ -218,3 +218,19 @@ async def test_a_name_that_leads_elsewhere_the_second_time_is_judged_again() -> 
         with pytest.raises(Permanent, match="metadata"):
             await client.post(named, {}, b"", 5)
         await client.close()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"x-key": "a\r\nx-evil: b"}, {"x-key\r\nx-evil": "b"}, {"x-key": "a\nb"}, {"x key": "\0"}]
+)
+async def test_a_field_that_would_be_two_is_never_sent(client: AiohttpClient, headers: dict[str, str]) -> None:
+    """From the environment: a rule file holds none."""
+    got: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.read(65536))
+
+    async with receiver(answer) as url:
+        with pytest.raises(Permanent, match="header field"):
+            await client.post(url, headers, b"", 5)
+    assert not any(b"evil" in each for each in got)
