@@ -76,7 +76,13 @@ class StockHandler:
         self._heard = heard
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: Any) -> str:  # noqa: N802
-        self._heard.messages.append((envelope.mail_from or None, tuple(envelope.rcpt_tos), envelope.content))
+        self._heard.messages.append(
+            (
+                None if envelope.mail_from in ("", "<>") else envelope.mail_from,
+                tuple(envelope.rcpt_tos),
+                envelope.content,
+            )
+        )
         return "250 OK"
 
 
