@@ -57,8 +57,12 @@ class Channel:
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """End it; the other end hears that."""
         self._writer.close()
+        await self.ended
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
     def _send(self, line: dict[str, Any]) -> None:
         self._writer.write(json.dumps(line).encode() + b"\n")

@@ -27,11 +27,15 @@ _KEPT_VERSIONS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A rules file as the settings want it: `book` is None if a finding is an error. `origin` is its path, or `built-in`."""
+    """A rules file as the settings want it: `book` is None if a finding is an error. `origin` is its path, or `built-in`.
+
+    `files` are those that it names.
+    """
 
     origin: str
     book: RuleBook | None
     findings: tuple[Finding, ...]
+    files: tuple[Path, ...] = ()
 
 
 def open_rules(settings: Settings, path: Path | None = None) -> Opened:
@@ -53,7 +57,7 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
         except Malformed as error:
             findings += (_finding(str(path), "arns", str(error)),)
     failed = any(finding.severity == "error" for finding in findings)
-    return Opened(origin=str(path), book=None if failed else book, findings=findings)
+    return Opened(origin=str(path), book=None if failed else book, findings=findings, files=loaded.files)
 
 
 def _load(settings: Settings, plugins: Plugins, load: Callable[..., Loaded], *what: Any) -> Loaded:
@@ -91,6 +95,10 @@ class Library:
         self._active: CompiledBook | None = None
         # Versions never change, so what is compiled stays right; the store is read once for each.
         self._kept = lru_cache(maxsize=64)(lambda digest: compile_book(decode_book(store.content(digest))))
+
+    def use(self, settings: Settings) -> None:
+        """From now on, in `load`."""
+        self._settings = settings
 
     def load(self, opened: Opened) -> bool:
         """Commit a version and, unless the pointer is pinned or the settings say otherwise, make it active. True: it is active."""

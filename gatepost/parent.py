@@ -14,20 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
-from gatepost.addresses import is_loopback, now
+from gatepost.addresses import now
 from gatepost.audit_log import AuditLog, note_change
-from gatepost.aws_needs import aws_warnings
-from gatepost.cli.common import print_findings, print_warnings
 from gatepost.control import SOCKET, Answer, Request
 from gatepost.edge import RATES
-from gatepost.library import Library, Opened, open_rules, refusals
+from gatepost.library import Library, Opened
 from gatepost.listening import KINDS, Listening
 from gatepost.live import say
 from gatepost.notify import Notifier
 from gatepost.overview import EVERYWHERE, Overview
+from gatepost.reload import Reloader
 from gatepost.settings import Settings
 from gatepost.settings_wire import packed
 from gatepost.shards import deal, holders, merged, split
@@ -39,7 +37,6 @@ from spool.control import PEER_UID, serve_control
 from spool.reader import open_reader
 
 log = logging.getLogger("gatepost")
-_WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 45.0  # a worker gives its sessions 30 and its steps 10
 
 
@@ -62,12 +59,21 @@ class Parent:
     ) -> None:
         self._settings, self._library, self._rules, self._listening = settings, library, rules, listening
         self._manner = manner
+        self._audit = AuditLog(settings.data, now)
         self._shares = deal(open_reader(settings.data).shards(), manner.workers)
         self._holder_of = holders(self._shares)
         self._rates = create_rate_table(settings.data / RATES, workers=manner.workers)
         self._workers = Workers(manner.workers, self._errand, handler=self._answer_worker, on_death=self._died)
         self._overview = Overview(manner.workers, self._workers.ask, now())
-        self._audit = AuditLog(settings.data, now)
+        self._reloader = Reloader(
+            settings,
+            library,
+            rules,
+            listening=listening,
+            workers=self._workers,
+            again=manner.again,
+            audit=self._audit,
+        )
         self._stop, self._at_once, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def serve(self) -> int:
@@ -81,10 +87,7 @@ class Parent:
             if await self._unless(self._stop, self._workers.start()):
                 self._announce()
                 self._audit.note("started", pid=os.getpid(), version=VERSION, workers=self._manner.workers)
-                beside = [asyncio.create_task(work) for work in (self._watch(), self._feed_watchdog())]
-                await self._stop.wait()
-                for task in beside:
-                    task.cancel()
+                await self._until_stopped(self._reloader.watch(self._reload), self._feed_watchdog())
                 self._manner.notifier.say("STOPPING=1")
                 if not await self._unless(self._at_once, self._drain()):
                     say("gatepost stops at once: what is under way is done again after the next start")
@@ -95,6 +98,17 @@ class Parent:
         self._audit.note("stopped", pid=os.getpid())
         say("gatepost stopped")
         return 0
+
+    async def _until_stopped(self, *beside: Coroutine[Any, Any, None]) -> None:
+        """Until a signal; a failure of what runs beside ends us too."""
+        tasks = [asyncio.create_task(work) for work in (self._stop.wait(), *beside)]
+        while not self._stop.is_set():
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            tasks = [task for task in tasks if task not in done]
+            for task in done:
+                task.result()
+        for task in tasks:
+            task.cancel()
 
     def _end(self) -> None:
         """The first signal drains, the second ends at once."""
@@ -115,7 +129,7 @@ class Parent:
         doors = self._listening.of(number)
         request = {
             "operation": "start",
-            "settings": packed(self._settings),
+            "settings": packed(self._reloader.settings),
             "share": msgspec.to_builtins(self._shares[number]),
             "quiet": self._manner.quiet,
             **{kind: [bound.fileno() for bound in getattr(doors, kind)] for kind in KINDS},
@@ -212,47 +226,6 @@ class Parent:
         partial = path.with_name(path.name + ".partial")
         partial.write_text(json.dumps(ready) + "\n", encoding="utf-8")
         partial.replace(path)
-
-    # --- what changes while we run
-
-    async def _watch(self) -> None:
-        """Load the rules again on SIGHUP or when their file changes; a file with errors changes nothing."""
-        seen = stamp(self._settings.rules)
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reload.wait(), _WATCH_SECONDS)
-            found = stamp(self._settings.rules)
-            if not self._reload.is_set() and found == seen:
-                continue
-            seen = found
-            self._reload.clear()
-            await self._load_again()
-
-    async def _load_again(self) -> None:
-        rules = open_rules(self._settings)
-        print_findings(rules.findings)
-        reasons = refusals(rules, is_loopback=is_loopback(self._listening.hosts))
-        if rules.book is None or reasons:
-            for reason in reasons:
-                click.echo(f"{rules.origin}: {reason}", err=True)
-            active = self._library.active().digest[:4]
-            click.echo(f"{rules.origin} is refused; rule set {active} stays active", err=True)
-            self._audit.note("rules_refused", origin=rules.origin)
-            return
-        is_active = self._library.load(rules)
-        self._audit.note("rules_loaded", version=rules.book.digest, origin=rules.origin, active=is_active)
-        await self._workers.ask_all({"operation": "rules"})
-        print_warnings(await asyncio.to_thread(aws_warnings, rules.book, self._settings))
-        say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}")
-
-
-def stamp(path: Path | None) -> tuple[int, int] | None:
-    """What changes with a file's content; None: there is none."""
-    try:
-        status = path.stat() if path is not None else None
-    except OSError:
-        return None
-    return (status.st_mtime_ns, status.st_size) if status is not None else None
 
 
 def _shown(path: Path) -> str:

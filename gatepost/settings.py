@@ -17,6 +17,15 @@ MOST_WORKERS = 64
 ON_ERROR = ("defer", "accept", "reject")
 
 
+# What a reload puts in force under open connections; everything else is read at the start only. A section ends in a dot.
+AT_RELOAD = (
+    *("rules_on_change", "proxy_from", "xclient_from", "dns.timeout", "arc.trusted_sealers", "arns"),
+    *("smtp.", "rates.", "greylist.", "dnsbl.", "verdicts.", "virus.", "spam.", "retention.", "limits.", "log."),
+    *("tls.certificate", "tls.certificates", "tls.key", "tls.enabled", "spool.max_ready", "spool.reserve"),
+)
+NOT_AT_RELOAD = ("smtp.bytes_in_flight",)
+
+
 def _setting(name: str, kind: str, default: Any, text: str, **more: Any) -> Any:
     metadata = {"name": name, "kind": kind, "text": text, **more}
     if callable(default):
@@ -453,6 +462,12 @@ class Described:
     text: str
     default: Any
     words: tuple[str, ...] = ()
+
+    @property
+    def at_reload(self) -> bool:
+        """Whether a reload puts a change of it in force."""
+        whole = self.name in AT_RELOAD or f"{self.name.partition('.')[0]}." in AT_RELOAD
+        return whole and self.name not in NOT_AT_RELOAD
 
 
 def table() -> tuple[Described, ...]:

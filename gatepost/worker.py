@@ -165,11 +165,16 @@ def _settle_memory() -> None:
 async def _work(number: int, channel_end: socket.socket, passing_end: socket.socket) -> int:
     worker = Worker(number, passing_end)
     channel = worker.channel = await open_channel(channel_end, worker.handle)
-    # The spool is durable, and a new parent may be waiting for our shards.
-    channel.ended.add_done_callback(lambda _: os._exit(CANNOT))
+    channel.ended.add_done_callback(_end_with_parent)
     code = await worker.run()
     await channel.flush()
+    channel.ended.remove_done_callback(_end_with_parent)
     return code
+
+
+def _end_with_parent(_: object) -> None:
+    """At once: the spool is durable, and a new parent may be waiting for our shards."""
+    os._exit(CANNOT)
 
 
 def _die_with_parent() -> None:

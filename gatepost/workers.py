@@ -26,6 +26,7 @@ from spool.control import Handler
 log = logging.getLogger("gatepost")
 _ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 20.0  # for a worker that is being started again; the command that asks waits 30
+_DRAIN_SECONDS = 5.0  # to close its sockets
 _EXIT_SECONDS = 5.0  # between the end of its channel and of the process
 _LOOK_SECONDS = 0.01
 _BACK_OFF = BackOff()
@@ -118,9 +119,15 @@ class Workers:
     async def stop_accepting(self) -> None:
         """Let all take what is queued and no more; from then on they end by themselves, and no new ones are started."""
         self._is_ending = True
-        asked = (place.channel.ask({"operation": "drain"}) for place in self._places if place.channel is not None)
+        asked = (
+            place.channel.ask({"operation": "drain"}, timeout_seconds=_DRAIN_SECONDS)
+            for place in self._places
+            if place.channel is not None
+        )
         for answer in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, Gone):
+            if isinstance(answer, GatepostError):
+                log.warning("a worker was not told that this is the end: %s", answer)
+            elif isinstance(answer, BaseException):
                 raise answer
 
     async def wait_ended(self) -> None:

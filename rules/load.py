@@ -35,10 +35,11 @@ __all__ = ["MAX_BOOK_OCTETS", "SES_LIMITS", "Finding", "Limits", "Loaded", "load
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """`book` is None exactly if there is an error among the findings."""
+    """`book` is None exactly if there is an error among the findings; `files` are those that the rules file names."""
 
     book: RuleBook | None
     findings: tuple[Finding, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -101,7 +102,7 @@ def load_text(
     book = None
     with suppress(TooManyErrors):
         book = _book(reading, content)
-    return Loaded(book=None if report.has_errors else book, findings=report.findings())
+    return Loaded(book=None if report.has_errors else book, findings=report.findings(), files=tuple(reading.files))
 
 
 def _book(reading: Reading, content: bytes) -> RuleBook | None:

@@ -39,6 +39,7 @@ def read_list_file(
     name = reading.text(node, f"{what} file")
     if name is None:
         return []
+    reading.files.append(reading.base / name)
     content = read_bounded(reading.base / name, MAX_LIST_OCTETS)
     if isinstance(content, str):
         reading.error("unreadable-file", node, f"{what} file {shown(name)} {content}")

@@ -42,7 +42,7 @@ class Reading:
 
     `engines` are the verdicts (spam, virus) that a configured engine can give, `dns_lists` the DNS lists that are asked (None:
     any), `plugins` further actions (`ActionSchema`) by word. `check_pattern` says what is wrong with an RE2 pattern, None if
-    nothing. `domains` is empty where the file has none: then nothing is outside.
+    nothing. `domains` is empty where the file has none: then nothing is outside. `files` are those that the file named so far.
     """
 
     report: Report
@@ -57,6 +57,7 @@ class Reading:
     domain_set: frozenset[str] = frozenset()
     lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
     topics: frozenset[str] = frozenset()
+    files: list[Path] = field(default_factory=list)
 
     def error(self, code: str, at: Node, message: str) -> None:
         self.report.error(code, at, message)

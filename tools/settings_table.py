@@ -27,8 +27,10 @@ _TIMES = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 def rendered() -> str:
     """The whole table as Markdown, sections in the order of the program's table."""
-    lines = ["| setting | kind | default | what it does |", "| --- | --- | --- | --- |"]
-    lines += [f"| `{row.name}` | {_kind(row)} | {_default(row)} | {_escaped(row.text)} |" for row in table()]
+    lines = ["| setting | kind | default | read | what it does |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        f"| `{row.name}` | {_kind(row)} | {_default(row)} | {_read(row)} | {_escaped(row.text)} |" for row in table()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -37,6 +39,10 @@ def with_table(page: str) -> str:
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{rendered()}\n{END}{after}"
+
+
+def _read(row: Described) -> str:
+    return "reload" if row.at_reload else "start"
 
 
 def _kind(row: Described) -> str:

@@ -43,7 +43,7 @@ def command(config: Path | None, data: Path | None, ready_file: Path | None, *, 
     """Run the gateway: take mail, judge it, walk the rules, run the actions.
 
     Without any file it listens on 127.0.0.1:2525, takes mail for every recipient and stores it under ./var/mail. SIGINT and SIGTERM
-    end it cleanly; SIGHUP, or a changed rules file, loads the rules again.
+    end it cleanly, a second one at once; SIGHUP, or a changed file, loads settings, certificates and rules again.
     """
     from gatepost.serve import run  # noqa: PLC0415 - `gatepost serve --help` needs none of it
 

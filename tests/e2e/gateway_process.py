@@ -161,6 +161,12 @@ class GatewayProcess:
         found: list[int] = json.loads(self.ready_file.read_text())["workers"]
         return found
 
+    def children(self) -> list[int]:
+        """The processes that the parent has now: one for each worker, or one less while it is being replaced; at least one."""
+        pid = self.running.pid
+        listed = Path(f"/proc/{pid}/task/{pid}/children")
+        return until(lambda: [int(each) for each in listed.read_text().split()], "a worker")  # type: ignore[no-any-return]
+
     @property
     def resident_octets(self) -> int:
         """Of all workers."""

@@ -13,7 +13,10 @@ PAUSE_SECONDS = 0.02  # between two attempts to reach a server that is down
 
 
 class Load:
-    """`messages` mails over `connections`, each with a token of its own. `taken` maps the id in each 250 to its token."""
+    """`messages` mails over `connections`, each with a token of its own. `taken` maps the id in each 250 to its token.
+
+    `broken` counts connections that were refused or ended before their time.
+    """
 
     def __init__(self, address: tuple[str, int], *, messages: int, connections: int, recipient: str) -> None:
         self._address = address
@@ -21,6 +24,7 @@ class Load:
         self._waiting = deque(f"token-{number:06d}" for number in range(messages))
         self.taken: dict[str, str] = {}
         self.refusals: list[str] = []
+        self.broken = 0
         self._deadline = time.monotonic() + GIVE_UP_SECONDS
         self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(connections)]
 
@@ -41,11 +45,13 @@ class Load:
             try:
                 self._session()
             except OSError:
+                self.broken += 1
                 time.sleep(PAUSE_SECONDS)  # the server is down
 
     def _session(self) -> None:
         with Wire(self._address, timeout=30) as wire:
             if wire.reply().code != 220 or wire.command("EHLO load.example").code != 250:
+                self.broken += 1
                 return
             while self._waiting:
                 try:
@@ -53,6 +59,7 @@ class Load:
                 except IndexError:
                     return
                 if not self._send(wire, token):
+                    self.broken += 1
                     return
 
     def _send(self, wire: Wire, token: str) -> bool:

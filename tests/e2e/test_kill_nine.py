@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
 import threading
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -41,9 +44,9 @@ def test_what_got_250_is_there_after_kill_9_and_its_actions_ran_once_by_key(
     live = gateway(rules=RULES.replace("SINK", sink.url), dns=ZONE, workers=2, options=("--quiet",))
     load = Load(live.address, messages=messages, connections=CONNECTIONS, recipient="x@example.com")
     load.start()
-    survived = torment(live, load, kills=kills, messages=messages)
+    struck = torment(live, load, kills=kills, messages=messages)
     load.join()
-    assert survived == kills
+    assert struck.total() == kills
     assert load.refusals == []
     assert set(load.taken.values()) == {f"token-{number:06d}" for number in range(messages)}
     # Once more while only actions are under way.
@@ -65,14 +68,17 @@ def test_what_got_250_is_there_after_kill_9_and_its_actions_ran_once_by_key(
         assert [(step["rule"], step["action"]) for step in told["steps"]] == STEPS
         assert {step["outcome"] for step in told["steps"]} == {"done"}
     repeats = sum(count - 1 for count in sink.ids().values())
-    print(f"{kills + 1} kills, {len(found)} messages, {len(found) - len(ids)} unanswered, {repeats} webhooks repeated")
+    victims = ", ".join(f"{count} of {whom}" for whom, count in sorted(struck.items()))
+    print(
+        f"{kills + 1} kills ({victims}), {len(found)} messages, {len(found) - len(ids)} unanswered, {repeats} webhooks repeated"
+    )
 
 
-def torment(live: GatewayProcess, load: Load, *, kills: int, messages: int) -> int:
-    """Kill and restart, at moments spread over the load, and sometimes before it is ready again; how often it came back."""
+def torment(live: GatewayProcess, load: Load, *, kills: int, messages: int) -> Counter[str]:
+    """Kill and restart, at moments spread over the load, and sometimes before it is ready again; how often whom."""
     chance = random.Random()
     moment = threading.Event()
-    came_back = 0
+    struck: Counter[str] = Counter()
     for number in range(kills):
         # By progress, not by time: a slow machine has its kills under load too.
         goal = int(messages * (number + chance.random()) / (kills + 1))
@@ -83,14 +89,28 @@ def torment(live: GatewayProcess, load: Load, *, kills: int, messages: int) -> i
             every=0.002,
         )
         moment.wait(chance.uniform(0, 0.05))
+        whom = chance.choice(("a worker", "the parent", "all"))
+        struck[whom] += 1
+        if whom == "a worker":
+            # The parent starts the next one by itself.
+            for pid in chance.sample(live.children(), 1):
+                strike(pid)
+            continue
+        for pid in live.children() if whom == "all" else ():
+            strike(pid)
         live.kill()
         if chance.random() < 0.3:
             live.launch()
             moment.wait(chance.uniform(0, 1.0))
             live.kill()
         live.start()
-        came_back += 1
-    return came_back
+    return struck
+
+
+def strike(pid: int) -> None:
+    """kill -9, of a worker that may have gone by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def assert_each_is_stored_once(live: GatewayProcess, subjects: dict[str, str]) -> None:
