@@ -14,7 +14,7 @@ define prepare
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test install dev engines interop lint format types lock dist torture fuzz bench beside clean
+.PHONY: help serve test install dev engines interop lint format types lock dist torture soak fuzz bench beside clean
 
 help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ dist: ## build the source distribution and the wheel into dist/
 
 torture: dev ## run the tests harder (TORTURE=1..100: kills, random cases)
 	TORTURE=$${TORTURE:-100} $(BIN)/pytest -q -n auto --dist loadfile --timeout 3600 $(ARGS)
+
+soak: dev ## mixed mail at 70 % of capacity for MINUTES=30: flat memory, no lost message
+	PYTHONPATH=.:tests/e2e $(BIN)/python tests/e2e/soak.py
 
 fuzz: ## fuzz what reads strangers' text, a minute each (ARGS="600 spf_record address"); Python 3.11
 	$(prepare) fuzz

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from gatepost.edge import RATES
 from gatepost.version import VERSION
 from mail.errors import Malformed, Permanent
 from spool.backup import MAGIC, SIDE_FILES, copy_database, copy_shard, format_of
@@ -196,6 +197,8 @@ def _is_transient(path: Path) -> bool:
         return True
     if stat.S_ISSOCK(kind) or stat.S_ISFIFO(kind):
         return True
+    if path.name == RATES:
+        return True  # counted since the start
     side = next((end for end in SIDE_FILES if path.name.endswith(end)), None)
     return side is not None and _is_database(path.with_name(path.name.removesuffix(side)))
 

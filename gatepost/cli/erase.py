@@ -16,11 +16,11 @@ from gatepost.cli.exits import FAILED, FINDINGS, OK, USAGE
 from gatepost.cli.find import lines, row_object
 from gatepost.cli.layout import plural, visible
 from gatepost.cli.lookup import reader_of, state_directory, transactions
+from gatepost.cli.record import read_record
 from gatepost.control import Answer, Request, request_change
 from mail.address import parse_mailbox
 from mail.errors import GatepostError, Malformed
 from spool.naming import Named
-from spool.ports import JobQuery
 from spool.reader import SpoolReader
 
 SCRUB_SECONDS = 3600.0  # gigabytes of free pages may have to be written over
@@ -39,7 +39,11 @@ class Meant:
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--address", help="Everything that names this address in its envelope or header section.")
-@click.option("--stored", is_flag=True, help="Also delete the files that `disk` actions stored of it on this machine.")
+@click.option(
+    "--stored",
+    is_flag=True,
+    help="Also delete the files that `disk` actions stored of it on this machine, and what was taught of it.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what would be erased.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -63,7 +67,7 @@ def command(
     if bool(ids) == (address is not None):
         raise fail("say what to erase: ids of messages, or --address ADDRESS", USAGE)
     directory, reader = state_directory(config, data), reader_of(config, data)
-    meant = asyncio.run(_meant(reader, ids, None if address is None else _spellings(address)))
+    meant = asyncio.run(_meant(directory, reader, ids, None if address is None else _spellings(address)))
     if as_json and dry_run:
         for named in meant.found:
             print_json(row_object(named.row, named.state))
@@ -92,7 +96,7 @@ def _spellings(address: str) -> tuple[str, ...]:
         raise fail(f"--address {visible(address)}: {error}", USAGE) from error
 
 
-async def _meant(reader: SpoolReader, ids: Iterable[str], spellings: tuple[str, ...] | None) -> Meant:
+async def _meant(directory: Path, reader: SpoolReader, ids: Iterable[str], spellings: tuple[str, ...] | None) -> Meant:
     if spellings is not None:
         found = await reader.naming(spellings)
     else:
@@ -102,10 +106,11 @@ async def _meant(reader: SpoolReader, ids: Iterable[str], spellings: tuple[str, 
     files: list[Path] = []
     others: list[str] = []
     for named in found:
-        if named.state is None:
-            continue
-        jobs += len(await reader.jobs(JobQuery(message_id=named.row.id)))
-        for step in await reader.ledger(named.row.id):
+        record = await read_record(reader, named.row, named.state)
+        jobs += len(record.jobs)
+        if record.receipt is not None:
+            files += sorted((directory / "taught").glob(f"*/{record.receipt.digest}.eml"))
+        for step in record.ledger:
             keys = json.loads(step.data.get("object_keys", "[]")) or [step.data.get("object_key", "")]
             if step.action == "disk" and "path" in step.data:
                 files += _files(Path(step.data["path"]), keys)

@@ -66,6 +66,7 @@ async def test_what_only_a_running_server_needs_is_not_copied(state, tmp_path):
     spool = open_spool(state, 0)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(state / "control.sock"))
+    (state / "limits.cells").write_bytes(bytes(10))
     make_backup(state, tmp_path / "backup", T0)
     listening.close()
     await spool.close()

@@ -1,6 +1,7 @@
 """erase: it says what it is about to do, does it once it is told to, and says what it cannot do."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,16 @@ def test_stored_objects_stay_unless_told_otherwise(tmp_path, monkeypatch):
     done = run("--address", "ann@persons.example", "--stored", "--yes")
     assert "1 transaction erased, 3 files deleted." in done.stdout
     assert [path.exists() for path in made] == [False, False, False, True]
+
+
+def test_what_was_taught_of_a_message_goes_with_what_was_stored(state):
+    taught = [state / "taught" / "spam" / f"{sha256(raw).hexdigest()}.eml" for raw in (TWO.raw, b"other")]
+    taught[0].parent.mkdir(parents=True)
+    for path in taught:
+        path.write_bytes(b"ann")
+    assert f"stored, not deleted (--stored does): {taught[0].relative_to(state.parent)}" in run(TWO.id, "--dry-run").stdout
+    assert "1 transaction erased, 1 file deleted." in run(TWO.id, "--stored", "--yes").stdout
+    assert [path.exists() for path in taught] == [False, True]
 
 
 def test_a_key_that_leaves_the_store_is_never_deleted(tmp_path, monkeypatch):
