@@ -42,9 +42,13 @@ rule_sets:
         - webhook: {url: SINK, format: gatepost}
 """
 # Bodies go while it runs, so that the sweeps, too, are part of it.
-SETTINGS = (
-    "version: 1\nhostname: mx.example.com\nretention: {full: 60s, headers: 60s}\nsmtp: {connections_per_ip: 200}\n"
-)
+SETTINGS = """\
+version: 1
+hostname: mx.example.com
+retention: {full: 60s, headers: 60s}
+smtp: {connections_per_ip: 200}
+rates: {unknown_recipients_per_ip: 1000000/1h}
+"""
 SHARE = 0.7
 CLIENTS = 10
 WARM_UP_SECONDS = 10.0
@@ -90,6 +94,7 @@ class Traffic:
                 self._session(chance)
             except (OSError, AssertionError) as error:
                 self._note(f"broken off: {error}")
+                self.stop.wait(0.1)
 
     def _session(self, chance: random.Random) -> None:
         with Wire(self.address, timeout=60) as wire:

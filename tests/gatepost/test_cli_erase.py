@@ -114,7 +114,9 @@ def test_what_was_taught_of_a_message_goes_with_what_was_stored(state):
     taught[0].parent.mkdir(parents=True)
     for path in taught:
         path.write_bytes(b"ann")
-    assert f"stored, not deleted (--stored does): {taught[0].relative_to(state.parent)}" in run(TWO.id, "--dry-run").stdout
+    assert (
+        f"stored, not deleted (--stored does): {taught[0].relative_to(state.parent)}" in run(TWO.id, "--dry-run").stdout
+    )
     assert "1 transaction erased, 1 file deleted." in run(TWO.id, "--stored", "--yes").stdout
     assert [path.exists() for path in taught] == [False, True]
 
