@@ -10,6 +10,7 @@ of its own, which reads what is lent to it while a call runs, and nothing betwee
 
 import asyncio
 import base64
+import contextlib
 import logging
 import secrets
 import socket
@@ -106,8 +107,10 @@ class S3Endpoint:
                 # The edge: every error in S3's words, the last row for those of our own making.
                 answer = error_answer(_refusal(error, request), _resource(request), request_id)
             response = _response(answer, request_id)
-            await response.prepare(request)
-            await response.write_eof()
+            # Whoever went away in the middle gets no more of it; aiohttp ends the connection.
+            with contextlib.suppress(ConnectionError):
+                await response.prepare(request)
+                await response.write_eof()
         return response
 
 

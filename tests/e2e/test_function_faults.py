@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import gateways
-from gateway_process import GatewayProcess, until
+from gateway_process import GatewayProcess, Start, until
 from sample_gateway import ZONE
 
 FAULTS = {
@@ -42,7 +40,7 @@ RAW = b"From: a@b.example\r\nSubject: x\r\n\r\nx\r\n"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def running(shared_gateway: Start, tmp_path_factory: pytest.TempPathFactory) -> GatewayProcess:
     base = tmp_path_factory.mktemp("faults")
     functions = base / "functions"
     functions.mkdir()
@@ -50,8 +48,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         (functions / f"{name}.py").write_text(FUNCTION.format(fault))
     config = base / "gatepost.yaml"
     config.write_text(f"version: 1\nfunctions: {{path: ['{functions}'], timeout: 2s, memory: 256MiB}}\n")
-    with gateways(base) as make:
-        yield make(rules=RULES, config=config, dns=ZONE)
+    return shared_gateway(rules=RULES, config=config, dns=ZONE)
 
 
 def test_mail_goes_on_beside_functions_that_fail_and_after_repair_all_is_done(running: GatewayProcess) -> None:
@@ -67,7 +64,8 @@ def test_mail_goes_on_beside_functions_that_fail_and_after_repair_all_is_done(ru
         until(lambda name=name, said=said: said in told(name)["lambda"], f"{name} says {said}")
         assert told(name)["lambda"].startswith("retrying")
 
-    functions = running.directory.parent / "functions"
+    assert running.config is not None
+    functions = running.config.parent / "functions"
     for name in FAULTS:
         (functions / f"{name}.py").write_text(FUNCTION.format("return None"))
     assert running.cli("queue", "retry", "--action", "lambda", "--yes").returncode == 0
@@ -86,7 +84,7 @@ def test_path_in_a_function_name_is_refused_when_the_rules_are_loaded(
     assert b"is not a function" in done.stderr
 
 
-def test_environment_of_a_function_holds_nothing_of_ours(tmp_path: Path) -> None:
+def test_environment_of_a_function_holds_nothing_of_ours(gateway: Start, tmp_path: Path) -> None:
     (tmp_path / "look.py").write_text(
         "import json, os\n"
         "def handler(event, context):\n"
@@ -106,9 +104,8 @@ def test_environment_of_a_function_holds_nothing_of_ours(tmp_path: Path) -> None
         "AWS_SESSION_TOKEN": "s3cret-3",
         "AWS_PROFILE": "real",
     }
-    with gateways(tmp_path) as make:
-        running = make(rules=rules, config=config, dns=ZONE, variables=secrets)
-        running.wait_done(running.deliver(RAW, rcpt_to=["x@example.com"]))
+    running = gateway(rules=rules, config=config, dns=ZONE, variables=secrets)
+    running.wait_done(running.deliver(RAW, rcpt_to=["x@example.com"]))
     seen = json.loads((tmp_path / "seen").read_text())
     assert seen.pop("AWS_ENDPOINT_URL_S3").startswith("http://127.0.0.1:")
     assert seen.pop("AWS_ACCESS_KEY_ID").startswith("ASIA")
@@ -118,6 +115,7 @@ def test_environment_of_a_function_holds_nothing_of_ours(tmp_path: Path) -> None
     assert seen == {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
+        "MALLOC_ARENA_MAX": "1",
         "TABLE": "mail",
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
