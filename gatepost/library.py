@@ -46,10 +46,14 @@ def open_rules(settings: Settings, path: Path | None = None) -> Opened:
     if path is None:
         loaded = load(load_text, built_in.TEXT.encode(), built_in.NAME, Path())
         return Opened(
-            origin=built_in.NAME, book=None if plugins.errors else loaded.book, findings=_of(plugins, built_in.NAME)
+            origin=built_in.NAME,
+            book=None if plugins.errors else loaded.book,
+            findings=_of(plugins, settings, built_in.NAME),
         )
     loaded = load(load_book, path)
-    findings = _of(plugins, str(path)) + loaded.findings + (_variables(path) if loaded.book is not None else ())
+    findings = (
+        _of(plugins, settings, str(path)) + loaded.findings + (_variables(path) if loaded.book is not None else ())
+    )
     book = loaded.book
     if book is not None:
         try:
@@ -70,8 +74,10 @@ def _load(settings: Settings, plugins: Plugins, load: Callable[..., Loaded], *wh
     )
 
 
-def _of(plugins: Plugins, origin: str) -> tuple[Finding, ...]:
-    return tuple(_finding(origin, "plugin", error) for error in plugins.errors)
+def _of(plugins: Plugins, settings: Settings, origin: str) -> tuple[Finding, ...]:
+    """What is wrong with the plug-ins that the settings' file names; `origin` where there is none."""
+    file = str(settings.files[0]) if settings.files else origin
+    return tuple(_finding(file, "plugin", error) for error in plugins.errors)
 
 
 def refusals(opened: Opened, *, is_loopback: bool) -> list[str]:

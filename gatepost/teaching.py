@@ -27,7 +27,8 @@ def taught_path(settings: Settings, *, is_spam: bool) -> Path:
 def teach(settings: Settings, raw: bytes, *, is_spam: bool) -> bool:
     """Count one message, as on the wire. False: it was taught already, and nothing is changed."""
     directory = taught_path(settings, is_spam=is_spam)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (directory.parent.parent, directory.parent, directory):  # mkdir gives its mode to the last one alone
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     copy = directory / f"{sha256(raw).hexdigest()}.eml"
     with alone(settings):
         if copy.exists():

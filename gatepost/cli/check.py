@@ -84,7 +84,7 @@ def _check_settings(path: Path | None, rules: Path | None) -> tuple[tuple[Findin
     if loaded.settings is None:
         return loaded.findings, ""
     found, sentence = _check_rules(loaded.settings, rules)
-    return loaded.findings + found, f"{path}, {sentence}" if path else sentence
+    return loaded.findings + found, f"{path}, {sentence}" if path and sentence else sentence
 
 
 def _check_rules(settings: Settings, path: Path | None) -> tuple[tuple[Finding, ...], str]:

@@ -101,6 +101,13 @@ def test_a_settings_file_is_told_from_a_rules_file(check, tmp_path):
     assert "smtp.size_limit" in errors
 
 
+def test_nothing_is_ok_about_settings_whose_rules_are_broken(check, tmp_path):
+    write(tmp_path, "rules.yaml", BAD)
+    write(tmp_path, "gatepost.yaml", "data: ./var\n")
+    code, said, _ = check()
+    assert (code, said) == (1, "")
+
+
 def test_several_files_are_checked_together(check, tmp_path):
     good, bad = write(tmp_path, "good.yaml", GOOD), write(tmp_path, "bad.yaml", BAD)
     code, said, errors = check(good, bad)

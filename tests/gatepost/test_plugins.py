@@ -129,5 +129,8 @@ def test_what_is_wrong_with_a_plug_in_is_an_error_of_check(
     site("two", "[gatepost.actions]\nring = other:b\n")
     (found,) = said(tmp_path, "c", "bell", word)
     assert found.startswith(f"rules.yaml:1:1: error: {why}")
-    assert open_rules(Settings(plugins=("bell", word)), tmp_path / "rules.yaml").book is None
+    settings = Settings(plugins=("bell", word), files=(tmp_path / "gatepost.yaml",))
+    opened = open_rules(settings, tmp_path / "rules.yaml")
+    assert opened.book is None
+    assert str(opened.findings[0]).startswith(f"{tmp_path}/gatepost.yaml:1:1: error: plugins: {word}")
     assert open_rules(Settings(plugins=(word,))).book is None, "the built-in rules are no way around"
