@@ -15,6 +15,7 @@ from actions.placeholders import resolve
 from actions.protocol import Action, Context, Prepend
 from actions.reach import STORING
 from actions.table import Unmapped
+from actions.topic_notification import TYPE, told_part
 from actions.topics import Topic, find_topic, topic_of
 from mail.errors import Malformed, Permanent, Temporary
 from mail.outcome import Outcome, Result
@@ -98,7 +99,7 @@ class Attempts:
             bounce_always=loaded.book.book.bounce == "always",
             topic=self._topic(loaded, parameters),
             earlier=_recorded(loaded, step),
-            whole=_recorded(loaded, changed(step, part="")) if step.part else None,
+            whole=_recorded(loaded, changed(step, part=told_part(step))) if step.spec.type == TYPE else None,
             stores=partial(self._stores, loaded.book),
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from actions.ledger import APART, RELEASED_AS, of_evaluation, outcome_as_walked
+from actions.topic_notification import TYPE
 from mail.errors import Misuse
 from mail.outcome import Result
 from mail.receipt import Receipt, decode_receipt
@@ -111,8 +112,8 @@ def walked(evaluation: Evaluation, rows: Sequence[LedgerRow], *, redriven: bool)
     `on_failure: stop`: the walk's job was kept dead at that step.
     """
     for row in rows:
-        if row.recipient:
-            continue  # a part of an action that was walked past goes its own way
+        if row.action == TYPE:
+            continue  # it tells of an action that was walked past, and goes its own way
         step = evaluation.step
         if step is None or (step.rule, step.index, step.position) != (row.rule, row.index, row.position):
             raise Misuse(f"the ledger's step {row.rule}/{row.index} is not where the rule set goes")

@@ -17,7 +17,8 @@ from typing import Any
 from actions.protocol import Context
 from mail.address import Mailbox
 from mail.errors import Malformed, Permanent
-from rules.object_keys import Placeholder, Template, parse_template, per_recipient
+from rules.object_keys import MATCH, RECIPIENT, Placeholder, Template, parse_template, per_recipient
+from rules.units import recipient_value
 
 SIDECAR = ".metadata.json"
 NOTHING = "_"  # what an empty value becomes: a label that is not there, a message without a From domain
@@ -118,8 +119,10 @@ def _value(placeholder: Placeholder, context: Context, mailbox: Mailbox | None) 
     name, receipt = placeholder.name, context.receipt
     if name == "date":
         return receipt.received_at.strftime(placeholder.form)
-    if name.startswith("recipient."):
-        return safe(_of_recipient(name.partition(".")[2], mailbox))
+    if name.startswith(RECIPIENT):
+        return safe("" if mailbox is None else recipient_value(name, mailbox))
+    if name.startswith(MATCH):
+        return safe(dict(context.step.captured).get(name.removeprefix(MATCH), ""))
     verdicts = receipt.verdicts.as_seen(scanned=context.step.scanned)
     values: dict[str, Any] = {
         "message_id": receipt.message_id,
@@ -129,12 +132,6 @@ def _value(placeholder: Placeholder, context: Context, mailbox: Mailbox | None) 
         "size": receipt.size,
     }
     return safe(str(values[name] if values[name] is not None else ""))
-
-
-def _of_recipient(part: str, mailbox: Mailbox | None) -> str:
-    if mailbox is None:
-        return ""
-    return str(mailbox) if part == "address" else str(getattr(mailbox, part) or "")
 
 
 def _percent(match: re.Match[str]) -> str:

@@ -75,7 +75,7 @@ class Recorder:
             await self.record(await ended(self._spool, job, "expired"))
 
     async def _state(self, job: Job, loaded: Loaded, evaluation: Evaluation, unit: Recorded) -> MessageState | None:
-        results = {(trace.step.position, ""): trace.outcome.result for trace in evaluation.steps}
+        results = {(trace.step.position, trace.step.part): trace.outcome.result for trace in evaluation.steps}
         apart = Result.RETRYING in results.values() or any(notifies(trace.step) for trace in evaluation.steps)
         others: list[Job] = []
         # A walk none of whose steps went on apart has nothing beside it, which spares it two reads.

@@ -70,13 +70,20 @@ TELLING: dict[str, tuple[str, Callable[[Mapping[str, Any], Mapping[str, str]], T
 
 def notifies(step: Step) -> bool:
     """Whether a topic is told when this step is done."""
-    return not step.part and step.spec.type in TELLING and bool(step.spec.parameters.get("topic_arn"))
+    return step.spec.type in TELLING and bool(step.spec.parameters.get("topic_arn"))
 
 
 def notification_step(step: Step) -> Step:
     """The part of `step` that tells its topic. It holds nothing, whatever the action does."""
     spec = ActionSpec(type=TYPE, parameters={**step.spec.parameters, _OF: step.spec.type})
-    return changed(step, spec=spec, part=PART, ordered=False, on_failure="continue")
+    return changed(
+        step, spec=spec, part=f"{step.part}/{PART}" if step.part else PART, ordered=False, on_failure="continue"
+    )
+
+
+def told_part(step: Step) -> str:
+    """The part whose outcome a notification tells."""
+    return step.part.removesuffix(PART).removesuffix("/")
 
 
 class TopicNotification:

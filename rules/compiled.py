@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mail.address import Mailbox
+from rules.captures import Capture, captured, captures_of
 from rules.conditions import Predicate, compile_condition
 from rules.conditions_decision import Decision, decide
 from rules.conditions_strings import AddressLists
 from rules.facts import Facts
 from rules.filters import Address, FilterTree
-from rules.model import Filter, Rule, RuleBook
+from rules.model import ActionSpec, Filter, Rule, RuleBook
 from rules.recipients import RecipientIndex
 from rules.step import holds_the_walk
+from rules.units import Unit, units_of
 
 KEPT_BOOKS = 8  # the pinned ones of messages under way, and the active one
 
@@ -55,6 +57,16 @@ class CompiledRule:
             self.rule.failure_policy(spec) == "stop" or (spec.type != "bounce" and holds_the_walk(spec))
             for spec in self.rule.actions
         )
+
+    @cached_property
+    def captures(self) -> tuple[Capture, ...]:
+        """What its templates want captured."""
+        return captures_of(self.rule.when, self.rule.actions)
+
+    def units(self, spec: ActionSpec, facts: Facts, recipients: tuple[Mailbox, ...]) -> tuple[Unit, ...]:
+        """What of an action is a step of its own."""
+        captures = self.captures
+        return units_of(spec, recipients, (lambda mailbox: captured(captures, facts, mailbox)) if captures else None)
 
     def decide(self, facts: Facts, recipients: tuple[Mailbox, ...]) -> Decision:
         return decide(self.when, self.unless, facts, recipients)

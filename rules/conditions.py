@@ -14,7 +14,7 @@ from rules import conditions_numbers as numbers
 from rules import conditions_strings as strings
 from rules import conditions_traits as traits
 from rules import conditions_verdicts as verdicts
-from rules.conditions_strings import AddressLists, Source, compile_string
+from rules.conditions_strings import AddressLists, compile_string
 from rules.conditions_text import condition_text
 from rules.facts import NOT_YET, Facts, Seen, Test
 from rules.model import Condition
@@ -100,8 +100,8 @@ def _verdict(method: str) -> Callable[[Any, AddressLists], Test]:
     return lambda value, _: verdicts.compile_verdict(method, value)
 
 
-def _string(source: Source, syntax: str = "text") -> Callable[[Any, AddressLists], Test]:
-    return lambda value, lists: compile_string(value, lists, source, syntax=syntax)
+def _string(name: str, syntax: str = "text") -> Callable[[Any, AddressLists], Test]:
+    return lambda value, lists: compile_string(value, lists, strings.SOURCES[name], syntax=syntax)
 
 
 def _header(value: Mapping[str, Any], lists: AddressLists) -> Test:
@@ -126,8 +126,8 @@ def _early(description: str, compile: Callable[[Any, AddressLists], Test], *need
     return ConditionKind(description=description, compile=compile, known_at_rcpt=True, needs=frozenset(needs))
 
 
-def _addresses(field: str) -> ConditionKind:
-    return _kind(f"any address of the {field} fields", _string(strings.header_addresses(field), "address"))
+def _addresses(name: str, field: str) -> ConditionKind:
+    return _kind(f"any address of the {field} fields", _string(name, "address"))
 
 
 def _no_own_test(_: Any, __: AddressLists) -> Test:
@@ -151,17 +151,17 @@ CONDITIONS: Mapping[str, ConditionKind] = {
             "dkim_domain": "the d= of any DKIM signature that passed",
         }.items()
     },
-    "mail_from": _early("the reverse-path; the null one is empty text", _string(strings.reverse_path, "address")),
-    "from": _addresses("From"),
-    "sender": _addresses("Sender"),
-    "reply_to": _addresses("Reply-To"),
-    "to": _addresses("To"),
-    "cc": _addresses("Cc"),
-    "subject": _kind("the decoded Subject", _string(strings.header_texts("Subject"))),
-    "helo": _early("what the client said in EHLO or HELO", _string(strings.helo, "domain")),
+    "mail_from": _early("the reverse-path; the null one is empty text", _string("mail_from", "address")),
+    "from": _addresses("from", "From"),
+    "sender": _addresses("sender", "Sender"),
+    "reply_to": _addresses("reply_to", "Reply-To"),
+    "to": _addresses("to", "To"),
+    "cc": _addresses("cc", "Cc"),
+    "subject": _kind("the decoded Subject", _string("subject")),
+    "helo": _early("what the client said in EHLO or HELO", _string("helo", "domain")),
     "recipient": ConditionKind(
         description="the envelope recipient; narrows the rule to those for which it holds",
-        compile=_string(strings.recipient, "address"),
+        compile=_string("recipient", "address"),
         known_at_rcpt=True,
         is_about_recipient=True,
     ),
@@ -170,7 +170,7 @@ CONDITIONS: Mapping[str, ConditionKind] = {
     "recipients_count": _kind("accepted envelope recipients", numbers.compile_recipients_count),
     "attachments_count": _kind("MIME parts that are attachments", numbers.compile_attachments_count, "attachments"),
     "source_ip": _early("the client's address in a network", numbers.compile_source_ip),
-    "reverse_dns": _early("the client's forward-confirmed name", _string(strings.reverse_dns, "domain"), "reverse_dns"),
+    "reverse_dns": _early("the client's forward-confirmed name", _string("reverse_dns", "domain"), "reverse_dns"),
     "dnsbl": _kind("DNS block lists that list the client", numbers.compile_dnsbl, "dnsbl"),
     "tls": _early("whether the message came over TLS, and in which version", numbers.compile_tls),
     "attachment": _kind("one attachment that meets all keys", numbers.compile_attachment, "attachments"),

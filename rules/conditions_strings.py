@@ -179,3 +179,14 @@ def header_texts(name: str) -> Source:
         return Known([plain(decode_words(field.text)) for field in facts.header.all(name)])
 
     return source
+
+
+SOURCES: Mapping[str, Source] = {
+    "mail_from": reverse_path,
+    **{name: header_addresses(name.replace("_", "-")) for name in ("from", "sender", "reply_to", "to", "cc")},
+    "subject": header_texts("Subject"),
+    "helo": helo,
+    "reverse_dns": reverse_dns,
+    "recipient": recipient,
+}
+"""Where each condition on text finds it; `header` names its field itself."""

@@ -19,6 +19,7 @@ from mail.outcome import Control, Outcome, Result
 from mail.receipt import Receipt
 from mail.values import Value, changed
 from rules import reasons
+from rules.captures import captured
 from rules.compiled import CompiledBook, CompiledRule
 from rules.conditions_decision import Decision
 from rules.facts import Facts
@@ -54,6 +55,7 @@ class Evaluation(Value, frozen=True, kw_only=True):
     decided: tuple[Decided, ...] = ()
     steps: tuple[StepTrace, ...] = ()
     step: Step | None = None
+    rest: tuple[Step, ...] = ()  # the further steps of the same action, for other recipients
 
     @classmethod
     def start(cls, compiled: CompiledBook, receipt: Receipt, *, evaluation: int = 0) -> "Evaluation":
@@ -91,9 +93,11 @@ class Evaluation(Value, frozen=True, kw_only=True):
             raise ValueError("the walk is finished")
         if outcome.result is Result.FAILED or (outcome.result is Result.RETRYING and step.holds):
             return self
-        moved = changed(
-            self, step=None, action=self.action + 1, steps=(*self.steps, StepTrace(step=step, outcome=outcome))
-        )
+        steps = (*self.steps, StepTrace(step=step, outcome=outcome))
+        if self.rest and not _ends_all(step, outcome):
+            following = changed(self.rest[0], position=len(steps))
+            return changed(self, step=following, rest=self.rest[1:], steps=steps)
+        moved = changed(self, step=None, rest=(), action=self.action + 1, steps=steps)
         return moved._after(step, outcome)._settled()
 
     def released(self, evaluation: int) -> "Evaluation":
@@ -138,17 +142,19 @@ class Evaluation(Value, frozen=True, kw_only=True):
     def _settled(self) -> "Evaluation":
         """Walk on to the next step, or to the end, asking each candidate on the way."""
         cursor, action, taken, decided = self.cursor, self.action, self.taken, list(self.decided)
-        step = None
+        step: Step | None = None
+        rest: tuple[Step, ...] = ()
         while not self.ended_by and cursor < len(self.candidates):
             rule = self.compiled.rules[self.candidates[cursor]]
             if len(decided) == cursor:
                 decided.append(self._asked(rule))
                 taken = decided[-1].trace.recipients
             if taken and action < len(rule.rule.actions):
-                step = self._step(rule, action, taken)
+                step, *more = self._steps(rule, action, taken)
+                rest = tuple(more)
                 break
             cursor, action, taken = cursor + 1, 0, ()
-        return changed(self, cursor=cursor, action=action, taken=taken, decided=tuple(decided), step=step)
+        return changed(self, cursor=cursor, action=action, taken=taken, decided=tuple(decided), step=step, rest=rest)
 
     def _asked(self, rule: CompiledRule) -> Decided:
         wanted = self.wanted[rule.position]
@@ -166,26 +172,36 @@ class Evaluation(Value, frozen=True, kw_only=True):
         trace = RuleTrace(
             name=name,
             matched=True if decision.taken else None if decision.unknown else False,
-            reason=reasons.decided(rule.rule, decision, taken),
+            reason=reasons.decided(rule.rule, decision, taken) + self._captures(rule, taken),
             conditions=decision.conditions,
             recipients=taken,
         )
         return Decided(trace=trace, decision=decision)
 
-    def _step(self, rule: CompiledRule, action: int, taken: tuple[Mailbox, ...]) -> Step:
-        return Step(
-            message_id=self.receipt.message_id,
-            evaluation=self.evaluation,
-            rule=rule.rule.name,
-            index=action,
-            position=len(self.steps),
-            spec=rule.rule.actions[action],
-            recipients=taken,
-            scanned=rule.scanned,
-            added=self.added,
-            on_failure=rule.rule.failure_policy(rule.rule.actions[action]),
-            ordered=rule.rule.ordered,
-        )
+    def _captures(self, rule: CompiledRule, taken: tuple[Mailbox, ...]) -> str:
+        if not rule.captures:
+            return ""
+        return reasons.captures([captured(rule.captures, self.facts, mailbox) for mailbox in taken])
+
+    def _steps(self, rule: CompiledRule, action: int, taken: tuple[Mailbox, ...]) -> Iterator[Step]:
+        """An action's steps: one, or one for each object that it stores."""
+        spec = rule.rule.actions[action]
+        for unit in rule.units(spec, self.facts, taken):
+            yield Step(
+                message_id=self.receipt.message_id,
+                evaluation=self.evaluation,
+                rule=rule.rule.name,
+                index=action,
+                position=len(self.steps),
+                spec=spec,
+                recipients=unit.recipients,
+                scanned=rule.scanned,
+                added=self.added,
+                on_failure=rule.rule.failure_policy(spec),
+                ordered=rule.rule.ordered,
+                part=unit.part,
+                captured=unit.captured,
+            )
 
     def _never_reached(self, rule: CompiledRule) -> RuleTrace:
         return RuleTrace(

@@ -25,10 +25,13 @@ PLACEHOLDERS = {
     "from.domain": "the domain of the From field",
     "spam": "the spam verdict as the rule sees it, as in PASS",
     "size": "the message's octets",
+    "match.NAME": "what the group (?P<NAME>...) of a `matches` condition of the rule captured",
 }
+RECIPIENT, MATCH = "recipient.", "match."
 DATE = "%Y-%m-%d"
 _DATE_PARTS = frozenset("YmdHMSjGVu")
 _DATE_TEXT = re.compile(r"(?:%[A-Za-z]|[A-Za-z0-9/_.=-])+\Z")
+_MATCH = re.compile(r"match\.([A-Za-z_][A-Za-z0-9_]*)\Z")
 _TOKEN = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -65,7 +68,23 @@ def literal_template(text: str) -> str:
 
 def per_recipient(template: Template) -> bool:
     """Whether each recipient has an object of its own."""
-    return any(isinstance(piece, Placeholder) and piece.name.startswith("recipient.") for piece in template)
+    return any(isinstance(piece, Placeholder) and piece.name.startswith(RECIPIENT) for piece in template)
+
+
+def names_in(template: Template) -> frozenset[str]:
+    """The placeholders' names."""
+    return frozenset(piece.name for piece in template if isinstance(piece, Placeholder))
+
+
+def match_names(text: str) -> frozenset[str]:
+    """The NAMEs of `{match.NAME}` in a text that is a template; none in one that is not."""
+    if "{match." not in text:
+        return frozenset()
+    try:
+        names = names_in(parse_template(text))
+    except Malformed:
+        return frozenset()
+    return frozenset(found[1] for name in names if (found := _MATCH.match(name)))
 
 
 def _literal(word: str) -> str:
@@ -74,7 +93,7 @@ def _literal(word: str) -> str:
 
 def _placeholder(inner: str) -> Placeholder:
     name, colon, form = inner.partition(":")
-    if name not in PLACEHOLDERS:
+    if name not in PLACEHOLDERS and not _MATCH.match(name):
         expected = nearest(name, PLACEHOLDERS) or f"; expected {one_of(PLACEHOLDERS)}"
         raise Malformed(f"unknown placeholder {{{inner}}}{expected}")
     if colon and name != "date":

@@ -1,9 +1,10 @@
 """Why a rule ran or did not, as a sentence for its owner."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mail.address import Mailbox
 from rules.conditions_decision import Decision
+from rules.facts import shown
 from rules.model import Rule
 
 ENDED_FOR_ALL = "not asked: the evaluation had ended for every recipient that it wants"
@@ -21,6 +22,16 @@ def decided(rule: Rule, decision: Decision, taken: tuple[Mailbox, ...]) -> str:
     }.get(rule.on_unknown or "", "it does not run for them once the message is accepted")
     unknown = f"cannot tell for {_names(decision.unknown)}: {decision.why}; {fate}"
     return f"{_took(decision.taken, '')}; {unknown}" if decision.taken else unknown
+
+
+def captures(found: Sequence[Mapping[str, str]]) -> str:
+    """What templates of the rule get, by recipient, behind its reason; "" where nothing is captured."""
+    by_name: dict[str, dict[str, None]] = {}
+    for groups in found:
+        for name, text in sorted(groups.items()):
+            by_name.setdefault(name, {})[text] = None
+    told = (f"match.{name} is {_names([shown([text]) for text in texts])}" for name, texts in by_name.items())
+    return "".join(f"; {each}" for each in told)
 
 
 def _took(taken: tuple[Mailbox, ...], why: str) -> str:

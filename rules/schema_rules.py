@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rules.captures import capturable, names_used
 from rules.model import ActionSpec, Rule, RuleSet
 from rules.schema_actions import read_action
 from rules.schema_addresses import read_recipient
 from rules.schema_conditions import read_conditions
+from rules.schema_findings import nearest
 from rules.schema_nodes import Mapping, Node, Scalar, shown
 from rules.schema_reading import Reading
 
@@ -85,15 +87,16 @@ def _rule(reading: Reading, node: Mapping) -> Rule:
     known = {key: value for key, (_, value) in reading.entries(node, "a rule", RULE_KEYS).items()}
     if "name" not in known:
         reading.error("missing-key", node, "a rule lacks its name; add name: and a word that tells what it does")
+    when = read_conditions(reading, known.get("when"), "when")
     return Rule(
         name=(reading.name(known["name"], "rule name") if "name" in known else None) or "",
         enabled=_flag(reading, known, "enabled", True),
         tls_policy=_word(reading, known, "tls_policy", TLS_POLICIES) or "Optional",
         scan_enabled=_flag(reading, known, "scan_enabled", False),
         recipients=_recipients(reading, known.get("recipients")),
-        when=read_conditions(reading, known.get("when"), "when"),
+        when=when,
         unless=read_conditions(reading, known.get("unless"), "unless"),
-        actions=_actions(reading, known.get("actions")),
+        actions=_actions(reading, known.get("actions"), capturable(when)),
         on_unknown=_word(reading, known, "on_unknown", ON_UNKNOWN),
         on_failure=_word(reading, known, "on_failure", ON_FAILURE) or "continue",
         ordered=_flag(reading, known, "ordered", False),
@@ -122,7 +125,8 @@ def _recipients(reading: Reading, node: Node | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pattern for pattern in read if pattern is not None))
 
 
-def _actions(reading: Reading, node: Node | None) -> tuple[ActionSpec, ...]:
+def _actions(reading: Reading, node: Node | None, names: list[str]) -> tuple[ActionSpec, ...]:
+    """`names` are those that `{match.NAME}` may use."""
     items = reading.items(node, "actions", "actions: [{disk: {path: ./mail}}]")
     if len(items) > reading.limits.actions and node is not None:
         limit = reading.limits.actions
@@ -135,5 +139,9 @@ def _actions(reading: Reading, node: Node | None) -> tuple[ActionSpec, ...]:
         if spec.type == "stop" and number < len(items):
             what = "stop is not the last action of its rule; nothing behind it would run, so move it to the end"
             reading.error("stop-not-last", item, what)
+        for name in sorted(names_used([spec]).difference(names)):
+            expected = nearest(name, names) or f"; write (?P<{name}>...) in the pattern of one"
+            what = f"{{match.{name}}}: no `matches` condition in this rule's `when` has a group of that name{expected}"
+            reading.error("bad-template", item, what)
         read.append(spec)
     return tuple(read)

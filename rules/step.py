@@ -26,7 +26,8 @@ class Step(Value, frozen=True, kw_only=True):
 
     `position` counts the steps of the walk from 0. `scanned` says whether this rule sees spam and virus verdicts. `added` are the
     header fields that add_header steps before this one put on top, oldest first. `part` names what of the action this is, where
-    that goes its own way: `topic` is its topic notification; "" is the action itself.
+    that goes its own way: `topic` is its topic notification, a recipient its object for that one (`rules.units`), and both may
+    come together as `RECIPIENT/topic`; "" is the action itself. `captured` is what `{match.NAME}` stands for.
     """
 
     message_id: str
@@ -41,6 +42,7 @@ class Step(Value, frozen=True, kw_only=True):
     on_failure: str = "continue"
     ordered: bool = False
     part: str = ""
+    captured: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> str:

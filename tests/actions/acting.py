@@ -228,8 +228,15 @@ class House:
         self.running = asyncio.create_task(self.runner.run())
         return self
 
-    async def accept(self, raw: bytes = RAW, *, identifier: str = ID, state: MessageState = MessageState.ACTIVE) -> Job:
-        received = changed(receipt_of(raw, identifier=identifier), rule_set=self.book.digest)
+    async def accept(
+        self,
+        raw: bytes = RAW,
+        *,
+        identifier: str = ID,
+        state: MessageState = MessageState.ACTIVE,
+        recipients: Sequence[Mailbox] = (RECIPIENT,),
+    ) -> Job:
+        received = receipt_of(raw, identifier=identifier, recipients=recipients, rule_set=self.book.digest)
         history = HistoryRow(
             id=identifier,
             session="s",

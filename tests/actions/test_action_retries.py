@@ -15,12 +15,14 @@ from acting import (
     failed,
     function,
     quick,
+    reopen,
     rule,
     until,
     webhook,
 )
 
 from actions.protocol import Context
+from mail.address import parse_mailbox
 from mail.ids import message_id
 from mail.outcome import DONE, Control, Outcome, Result
 from spool.ports import JobKind, JobState, MessageState
@@ -259,3 +261,49 @@ async def test_step_that_went_apart_is_recorded_while_its_walk_is_held(make: Mak
     await house.runner.idle()
     assert await house.results() == ["done", "done"]
     assert await house.state() is MessageState.DONE
+
+
+async def test_objects_of_several_recipients_are_stored_retried_and_told_apart(make: Make) -> None:
+    async def store(context: Context) -> Outcome:
+        is_down = context.step.part == "b@example.com" and context.attempt < 3
+        return failed("disk full") if is_down else Outcome(result=Result.DONE, data={"object_key": context.step.part})
+
+    stored, told = Told(store), Told()
+    action = disk(object_key_prefix="{recipient.local_part}/", topic_arn="inbound")
+    house = make(rule("a", action, webhook()), disk=stored, webhook=Told(), topic_notification=told)
+    recipients = [parse_mailbox(f"{name}@example.com") for name in "abc"]
+    await house.deliver(recipients=recipients)
+    assert [(row.index, row.recipient, row.result) for row in await house.ledger() if row.action == "disk"] == [
+        (0, "a@example.com", Result.DONE),
+        (0, "b@example.com", Result.RETRYING),
+        (0, "c@example.com", Result.DONE),
+    ]
+    assert [job.key for job in await house.jobs()] == [f"{ID}/0/a/0/b@example.com"]
+    await house.pass_time(2.0)
+    await house.pass_time(6.0)
+    assert [context.step.part for context in stored.seen] == [f"{name}@example.com" for name in "abcbb"]
+    assert await house.state() is MessageState.DONE
+    assert sorted(told.keys) == [f"{ID}/0/a/0/{name}@example.com/topic" for name in "abc"]
+    facts = {context.step.part: context.whole.data["object_key"] for context in told.seen if context.whole is not None}
+    assert facts == {f"{name}@example.com/topic": f"{name}@example.com" for name in "abc"}
+
+
+async def test_a_crash_between_two_objects_goes_on_with_the_second(make: Make) -> None:
+    gate = asyncio.Event()
+
+    async def store(context: Context) -> Outcome:
+        if context.step.part == "b@example.com":
+            await gate.wait()
+        return DONE
+
+    stored = Told(store)
+    house = make(rule("a", disk(object_key_prefix="{recipient.address}/")), disk=stored)
+    house.runner.take(await house.accept(recipients=[parse_mailbox(f"{name}@example.com") for name in "ab"]))
+    await until(lambda: len(stored.seen) == 2)
+    await house.stop(0.0)
+    await reopen(house)
+    gate.set()
+    house.start()
+    await house.runner.idle()
+    assert [context.step.part for context in stored.seen] == ["a@example.com", "b@example.com", "b@example.com"]
+    assert await house.results() == ["done", "done"]

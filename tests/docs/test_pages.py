@@ -155,7 +155,7 @@ def test_every_key_of_a_rule_has_its_row() -> None:
 
 def test_every_placeholder_of_a_template_is_shown() -> None:
     text = (DOCS / "actions.md").read_text().partition("### Templates")[2].partition("\n## ")[0]
-    shown = set(re.findall(r"`\{([a-z_.]+)(?::[^}]*)?\}`", text))
+    shown = set(re.findall(r"`\{([A-Za-z_.]+)(?::[^}]*)?\}`", text))
     assert shown == set(PLACEHOLDERS)
 
 
