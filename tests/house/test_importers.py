@@ -32,7 +32,6 @@ IMPORTERS = {
     "idna": ["mail/address.py"],
     "nacl": ["verdicts/dkim_key.py"],
     "publicsuffixlist": ["verdicts/alignment.py"],
-    "pydantic": ["gatepost/settings.py", "rules/load.py"],
     "re2": ["rules/patterns.py"],
     "spf": ["verdicts/check_spf.py"],
     "srslib": ["actions/srs.py"],
