@@ -8,11 +8,13 @@ and rebuilds them without their comments; here the value stands as it was given.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from mail.errors import Malformed, Misuse
 from mail.headers import Field
 from mail.message import Message
+from mail.values import Value
 from outbound.sign import SIGNED, FieldSigner, check_signable, relaxed_body_hash
 from outbound.signing_key import SigningKey
 from verdicts.check_arc import INSTANCES, arc_sets
@@ -29,11 +31,21 @@ def check_sealing_key(key: SigningKey) -> None:
         raise Misuse("an ARC seal wants an RSA key")
 
 
-def seal_arc(raw: bytes, results: bytes, cv: str, key: SigningKey, *, now: datetime) -> bytes:
+def seal_arc(
+    raw: bytes,
+    results: bytes,
+    cv: str,
+    key: SigningKey,
+    *,
+    now: datetime,
+    names: Sequence[str] | None = None,
+    plain: bool = False,
+) -> bytes:
     """The set to put above this message: ARC-Seal, ARC-Message-Signature and ARC-Authentication-Results.
 
     `results` is an Authentication-Results value, authserv-id first, perhaps folded; `cv` is what our check said of the chain: none,
-    pass or fail. b"" where RFC 8617 lets nobody go on: a chain that its last sealer ended, or one of 50 sets.
+    pass or fail; `names` are h=, in lower case (default: the fields that RFC 6376 §5.4.1 names, From oversigned); `plain` is the
+    form of the public signing vectors. b"" where RFC 8617 lets nobody go on: a chain that its last sealer ended, or one of 50 sets.
     """
     message = Message.of(raw)
     fields = [field for name in (_AAR, _AMS, _AS) for field in message.header.all(name)]
@@ -45,28 +57,38 @@ def seal_arc(raw: bytes, results: bytes, cv: str, key: SigningKey, *, now: datet
     check_signable(message)
     # RFC 8617 §5.1.2: the sets of a chain that failed are not covered.
     earlier = _earlier(message) if cv == "pass" else []
-    return _signed(message, earlier, b"i=%d; " % instance + _checked(results), cv, key, now)
+    if names is None:
+        names = [name for field in message.header.fields if (name := field.name.lower()) in SIGNED]
+        names += ["from"] * len(message.header.all("from"))
+    maker = _Maker(key=key, now=now, names=tuple(names), plain=plain)
+    return _signed(message, earlier, b"i=%d; " % instance + _checked(results), cv, maker)
 
 
-def _signed(message: Message, earlier: list[Field], value: bytes, cv: str, key: SigningKey, now: datetime) -> bytes:
+class _Maker(Value, frozen=True, kw_only=True):
+    """How the two signed fields of a set are made."""
+
+    key: SigningKey
+    now: datetime
+    names: tuple[str, ...]
+    plain: bool
+
+    def field(self, name: str, tags: Sequence[tuple[str, str]], signed: Sequence[Field]) -> bytes:
+        signer = (("d", self.key.domain), ("s", self.key.selector), ("t", str(int(self.now.timestamp()))))
+        head = [tag for tag in tags if tag[0] not in ("h", "bh")]
+        tail = [tag for tag in tags if tag[0] in ("h", "bh")]
+        return FieldSigner(self.key).field(name, [*head, *signer, *tail], signed, plain=self.plain)
+
+
+def _signed(message: Message, earlier: list[Field], value: bytes, cv: str, maker: _Maker) -> bytes:
     number = ("i", value[2:].partition(b";")[0].decode())
-    algorithm = ("a", key.algorithm)
-    signer = [("d", key.domain), ("s", key.selector), ("t", str(int(now.timestamp())))]
+    algorithm = ("a", maker.key.algorithm)
     results = _field(_AAR, _AAR.encode() + b": " + value + b"\r\n")
-    header = message.header
-    names = [name for field in header.fields if (name := field.name.lower()) in SIGNED]
-    names += ["from"] * len(header.all("from"))
-    signature = FieldSigner(key).field(
-        _AMS,
-        [
-            *(number, algorithm, ("c", "relaxed/relaxed"), *signer),
-            *(("h", " : ".join(names)), ("bh", relaxed_body_hash(message))),
-        ],
-        select_fields(names, header),
-    )
+    shown = [("h", " : ".join(maker.names)), ("bh", relaxed_body_hash(message))]
+    tags = [number, algorithm, ("c", "relaxed/relaxed"), *shown]
+    signature = maker.field(_AMS, tags, select_fields(maker.names, message.header))
     # The sets in order, in each the results, the signature and the seal; ours comes last.
     covered = [*earlier, results, _field(_AMS, signature)]
-    seal = FieldSigner(key).field(_AS, [number, ("cv", cv), algorithm, *signer], covered)
+    seal = maker.field(_AS, [number, ("cv", cv), algorithm], covered)
     return seal + signature + results.raw
 
 

@@ -68,17 +68,19 @@ class FieldSigner(dkim.DKIM):  # type: ignore[misc]
     def sign(self, digest: bytes) -> _Signed:
         return _Signed(self._key.sign_digest(digest))
 
-    def field(self, name: str, tags: Sequence[tuple[str, str]], signed: Sequence[Field]) -> bytes:
-        """The field with its CRLF, signing these in order and then itself."""
+    def field(
+        self, name: str, tags: Sequence[tuple[str, str]], signed: Sequence[Field], *, plain: bool = False
+    ) -> bytes:
+        """The field with its CRLF, signing these in order and then itself. `plain`: tags sorted, lower case, on one line."""
         # dkimpy takes a name's fields from the bottom up.
         self.headers = [(field.name.encode(), field.value) for field in reversed(signed)]
         names = [field.name.lower().encode() for field in signed]
         written = [(tag.encode(), value.encode()) for tag, value in tags]
         # Zeros hold the place of b=, so that folding is the same before and after.
         written.append((b"b", b"0" * _LONGEST_WORD))
-        unfolded = any(len(value) > _LONGEST_WORD for tag, value in tags if tag in ("d", "s"))
+        plain = plain or any(len(value) > _LONGEST_WORD for tag, value in tags if tag in ("d", "s"))
         label = name.encode()
-        value: bytes = self.gen_header(written, names, _Relaxed, label, self, standardize=unfolded)
+        value: bytes = self.gen_header(written, names, _Relaxed, label, self, standardize=plain)
         return label + b": " + value
 
 

@@ -2,6 +2,7 @@
 
 The data is `name: {TXT: [text, ...], A: [ip], AAAA: [ip], MX: [[10, host]], CNAME: [host], PTR: [host]}`, or `name: SERVFAIL` or
 `name: TIMEOUT`, also for a single type of a name. An absent name is NXDOMAIN. A text may be a list of strings, which DNS joins.
+SPF, the type that RFC 7208 §3.1 gave up, may stand in a zone; nothing asks for it.
 """
 
 import ipaddress
@@ -11,7 +12,7 @@ from typing import Any
 from mail.errors import Malformed
 from verdicts.ports import Answer, Lookup
 
-TYPES = ("TXT", "A", "AAAA", "MX", "CNAME", "PTR")
+TYPES = ("TXT", "SPF", "A", "AAAA", "MX", "CNAME", "PTR")
 FAILURES = ("SERVFAIL", "TIMEOUT")
 TTL_SECONDS = 3600
 CNAME_LIMIT = 8
@@ -73,7 +74,7 @@ def _entry(name: str, entry: Any) -> Answer | dict[str, Answer]:
 def _record(name: str, kind: str, value: Any) -> str:
     try:
         match kind:
-            case "TXT":
+            case "TXT" | "SPF":
                 strings = value if isinstance(value, list) else [value]
                 return "".join(str(string) for string in strings).encode().decode("latin-1")
             case "A":

@@ -92,6 +92,31 @@ def test_signature_and_seal_are_byte_equal_to_stock_dkimpys_where_it_can_carry_t
     assert ours == b"".join(theirs)
 
 
+def test_the_plain_form_is_byte_equal_to_stock_dkimpys_standard_form_which_the_public_vectors_are_in() -> None:
+    plain = b"mx.fwd.example; spf=pass smtp.mailfrom=acme.example; arc=none"
+    field = b"Authentication-Results: " + plain + b"\r\n"
+    names = ["date", "from", "to", "subject"]
+    theirs = dkim.arc_sign(
+        field + MESSAGE,
+        b"arc",
+        b"fwd.example",
+        PRIVATE_2048,
+        b"mx.fwd.example",
+        include_headers=[name.encode() for name in names],
+        timestamp="12345",
+        standardize=True,
+    )
+    then = datetime.fromtimestamp(12345, UTC)
+    ours = seal_arc(field + MESSAGE, plain, "none", KEY, now=then, names=names, plain=True)
+    # Their AAR is written anew from what authres read; ours is what was given.
+    assert ours.split(b"ARC-Auth")[0] == b"".join(theirs[:2])
+    assert check(ours + field + MESSAGE).result == "pass"
+    commented = plain.replace(b"pass smtp", b"pass (said (so) they) smtp")
+    fields = seal_arc(field + MESSAGE, commented, "none", KEY, now=then, names=names, plain=True)
+    assert fields.endswith(b"ARC-Authentication-Results: i=1; " + commented + b"\r\n")
+    assert fields.split(b"\r\n")[1] == theirs[1].rstrip(b"\r\n"), "the message signature does not cover the results"
+
+
 def test_comments_of_the_results_survive_under_the_seal() -> None:
     assert b"ARC-Authentication-Results: i=1; " + RESULTS + b"\r\n" in sealed()
 

@@ -184,3 +184,68 @@ def test_what_is_written_strictly_is_read_again(results: list[tuple[str, str, di
 def test_nothing_raises(data: bytes) -> None:
     found = read_foreign_results(data)
     assert all(one.method and one.result and one.method == one.method.lower() for one in found.results)
+
+
+RFC_8601_APPENDIX_B: dict[bytes, list[tuple[str, str, str]]] = {
+    b"example.org 1; none": [],
+    b"example.com;\r\n spf=pass smtp.mailfrom=example.net": [("spf", "pass", "example.net")],
+    b"example.com;\r\n auth=pass (cram-md5) smtp.auth=sender@example.net;\r\n spf=pass smtp.mailfrom=example.net": [
+        ("auth", "pass", "sender@example.net"),
+        ("spf", "pass", "example.net"),
+    ],
+    b"example.com; iprev=pass\r\n policy.iprev=192.0.2.200": [("iprev", "pass", "192.0.2.200")],
+    b"example.com;\r\n dkim=pass (good signature) header.d=example.com": [("dkim", "pass", "example.com")],
+    b'example.com;\r\n dkim=pass reason="good signature"\r\n header.i=@mail-router.example.net;\r\n'
+    b' dkim=fail reason="bad signature"\r\n header.i=@newyork.example.com': [
+        ("dkim", "pass", "@mail-router.example.net"),
+        ("dkim", "fail", "@newyork.example.com"),
+    ],
+    b"foo.example.net (foobar) 1 (baz);\r\n dkim (Because I like it) / 1 (One yay) = (wait for it) fail\r\n"
+    b" policy (A dot can go here) . (like that) expired\r\n"
+    b" (this surprised me) = (as I wasn't expecting it) 1362471462": [("dkim", "fail", "1362471462")],
+}
+
+
+@pytest.mark.parametrize("value", RFC_8601_APPENDIX_B)
+def test_the_examples_of_rfc_8601_appendix_b_are_read_whole(value: bytes) -> None:
+    found = read_foreign_results(value)
+    assert found.is_whole
+    expected = RFC_8601_APPENDIX_B[value]
+    assert [(one.method, one.result, next(iter(one.properties.values()))) for one in found.results] == expected
+
+
+# What large providers write, with other names: no authserv-id, `action=`, a final semicolon, comments without a space before them.
+PROVIDERS: dict[bytes, tuple[str | None, dict[str, str]]] = {
+    b'mx.google.com;\r\n       dkim=pass header.i=@acme.example header.s=20230601 header.b="abc/D+e1";\r\n'
+    b"       arc=pass (i=1 spf=pass spfdomain=acme.example dkim=pass dkdomain=acme.example);\r\n"
+    b"       spf=pass (google.com: domain of a@acme.example designates 192.0.2.1 as permitted sender)"
+    b" smtp.mailfrom=a@acme.example;\r\n       dmarc=pass (p=NONE sp=QUARANTINE dis=NONE) header.from=acme.example": (
+        "mx.google.com",
+        {"dkim": "pass", "arc": "pass", "spf": "pass", "dmarc": "pass"},
+    ),
+    b"spf=pass (sender IP is 192.0.2.1)\r\n smtp.mailfrom=acme.example; dkim=none (message not signed)\r\n"
+    b" header.d=none;dmarc=bestguesspass action=none\r\n header.from=acme.example;compauth=pass reason=109": (
+        None,
+        {"spf": "pass", "dkim": "none", "dmarc": "bestguesspass", "compauth": "pass"},
+    ),
+    b"atlas-production.v2-mail-prod1-gq1.omega.yahoo.com;\r\n dkim=pass header.i=@acme.example header.s=s1;\r\n"
+    b" spf=pass smtp.mailfrom=acme.example;\r\n dmarc=pass(p=REJECT) header.from=acme.example;": (
+        "atlas-production.v2-mail-prod1-gq1.omega.yahoo.com",
+        {"dkim": "pass", "spf": "pass", "dmarc": "pass"},
+    ),
+    b"mx1.messagingengine.com;\r\n    bimi=skipped (DMARC Policy is not at enforcement);\r\n"
+    b"    dkim=pass (2048-bit rsa key sha256) header.d=acme.example\r\n      header.b=AbCdEf12 header.a=rsa-sha256\r\n"
+    b"      x-bits=2048;\r\n    iprev=pass smtp.remote-ip=192.0.2.1 (mail.acme.example);\r\n"
+    b"    x-tls=pass smtp.version=TLSv1.3 smtp.cipher=TLS_AES_256_GCM_SHA384\r\n      smtp.bits=256/256": (
+        "mx1.messagingengine.com",
+        {"bimi": "skipped", "dkim": "pass", "iprev": "pass", "x-tls": "pass"},
+    ),
+}
+
+
+@pytest.mark.parametrize("value", PROVIDERS)
+def test_what_large_providers_write_is_read_whole(value: bytes) -> None:
+    authserv_id, results = PROVIDERS[value]
+    found = read_foreign_results(value)
+    assert (found.is_whole, found.authserv_id) == (True, authserv_id)
+    assert {one.method: one.result for one in found.results} == results
