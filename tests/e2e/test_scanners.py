@@ -264,7 +264,8 @@ class Broken:
         if kind == "stopped":
             self.listener.close()
         else:
-            threading.Thread(target=self.serve, daemon=True).start()
+            self.thread = threading.Thread(target=self.serve, daemon=True)
+            self.thread.start()
 
     def serve(self) -> None:
         while True:
@@ -279,6 +280,10 @@ class Broken:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        if self.kind != "stopped":
+            # Without this a thread that waits in accept() goes on listening, and nobody closes what it takes then.
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.thread.join()
         self.listener.close()
         for connection in self.kept:
             connection.close()
