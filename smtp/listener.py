@@ -98,6 +98,13 @@ class Listener:
             self._all_gone.set()
 
     def admit(self, driver: Driver, client: Client) -> Denial | None:
+        denial = self._denial(driver, client)
+        if denial is not None:
+            self._door.left(driver.counted)
+            driver.counted = ()
+        return denial
+
+    def _denial(self, driver: Driver, client: Client) -> Denial | None:
         if driver.is_one_too_many:
             return TOO_MANY
         if self.budget.waiting > self.config.limits.connections_waiting:

@@ -124,10 +124,14 @@ class Machine:
             self._events.insert(0, Reset())
 
     def deny(self, reply: Reply, limit: str) -> None:
-        """The answer to `Greet` where the door is shut: the session is not greeted, but told."""
+        """The answer to `Greet` where the door is shut: the session is not greeted, but told.
+
+        The client has said nothing, so nothing is lingered for: who is one too many must not take up room.
+        """
         self._asked = None
         self.ask(Denied(self.client, reply, limit))
-        self.send(reply.closing())
+        self._outgoing.append(wire(reply))
+        self.finish()
 
     def outgoing(self) -> bytes:
         """The replies since the last call, to be written at once."""

@@ -161,7 +161,7 @@ def test_thousands_of_connections_from_one_network_leave_room_for_others(live: G
         found = attack(live, count, sit)
     print(found)
     assert set(found) <= {b"220", b"421"}
-    assert 190 <= found[b"220"] <= 200 * 2  # those that came when the first had been sent away
+    assert 190 <= found[b"220"] < count / 2  # 200 at a time: others came when the first had been sent away
     assert found[b"421"] == count - found[b"220"]
 
 

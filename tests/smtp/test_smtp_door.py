@@ -12,11 +12,11 @@ import trustme
 
 from mail.client import Client
 from mail.errors import Permanent
-from mail.reply import NO_SUCH_MAILBOX
+from mail.reply import NO_SUCH_MAILBOX, TOO_BUSY
 from smtp.budget import Budget
 from smtp.config import Limits, SmtpConfig, Timeouts
 from smtp.door import Door, OwnCensus, network_of
-from smtp.events import Refused
+from smtp.events import Close, Denied, Greet, Refused
 from smtp.listener import listen
 from smtp.machine import Machine
 from smtp.patience import Patience
@@ -69,6 +69,29 @@ async def test_a_refused_connection_is_told_why_and_the_session_too() -> None:
         assert (await reader.readline()).startswith(b"220")
         writer.close()
     assert session.log[0] == ("denied", "127.0.0.1", "421 4.3.2 Too busy, please try again later", "smtp.connections")
+
+
+def test_who_is_denied_is_not_lingered_for() -> None:
+    machine = Machine(CONFIG, CLIENT)
+    assert type(machine.next_event()) is Greet
+    machine.deny(TOO_BUSY, "smtp.connections")
+    denied, close = machine.next_event(), (machine.answer(None), machine.next_event())[1]
+    assert denied == Denied(CLIENT, TOO_BUSY, "smtp.connections")
+    assert close == Close(linger=False)
+    assert machine.outgoing() == b"421 4.3.2 Too busy, please try again later\r\n"
+
+
+async def test_who_is_denied_takes_up_no_room() -> None:
+    config = replace(CONFIG, limits=Limits(connections=3, connections_per_ip=1))
+    async with serving(Recording(), config) as (_, host, port):
+        held = [await asyncio.open_connection(host, port) for _ in range(5)]
+        answers = [(await reader.readline())[:3] for reader, _ in held]
+        assert sorted(answers) == [b"220", b"421", b"421", b"421", b"421"]
+        # Were those four counted, there would be no room for anybody else.
+        reader, writer = await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0))
+        assert (await reader.readline()).startswith(b"220")
+        for one in (writer, *(each for _, each in held)):
+            one.close()
 
 
 async def test_new_connections_are_sent_away_while_too_many_wait_to_be_read() -> None:
