@@ -16,7 +16,7 @@ from gatepost.library import Library
 from gatepost.scanners import Scanners, scanners_of
 from gatepost.settings import Settings
 from inbound.backend import InboundBackend
-from inbound.counting import counting
+from inbound.counting import Counting
 from inbound.event import Event
 from inbound.ports import Services
 from inbound.rate_table import RateColumn
@@ -63,7 +63,7 @@ class Intake:
         counts: RateColumn,
     ) -> None:
         self._library, self._spool, self._on_accept, self._counts = library, spool, on_accept, counts
-        self._on_event, self._counters = counting(counters, on_event), counters
+        self._on_event, self._counters = Counting(counters, on_event), counters
         self._retiring: set[asyncio.Task[None]] = set()
         self.resolver: Resolver = wire.resolver_of(settings, counters)
         self._parts = self._made(settings)

@@ -20,7 +20,7 @@ Key = tuple[str, Labels]
 
 
 def key(name: str, **labels: str) -> Key:
-    """To be made once where something is counted for every message."""
+    """Of a metric's name and labels."""
     return name, tuple(sorted(labels.items()))
 
 
@@ -51,40 +51,54 @@ class Histogram:
         yield key(f"{name}_count"), cumulated
 
 
+class Cell:
+    """One count. Whoever counts for every message keeps it and adds to `value`: nothing is looked up then."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
 class Counters:
     """One process's counts. Not for threads: everything that counts runs in the event loop."""
 
-    __slots__ = ("_counts", "_histograms", "_sizes")
+    __slots__ = ("_cells", "_histograms", "_left_out", "_sizes")
 
     def __init__(self) -> None:
-        self._counts: dict[Key, int] = {}
+        self._cells: dict[Key, Cell] = {}
         self._histograms: dict[str, Histogram] = {}
         self._sizes: dict[str, int] = {}  # how many sets of labels each name has
+        self._left_out = Cell()
 
     def add(self, name: str, amount: int = 1, **labels: str) -> None:
-        self.count((name, tuple(sorted(labels.items()))), amount)
+        self.cell((name, tuple(sorted(labels.items())))).value += amount
 
-    def count(self, what: Key, amount: int = 1) -> None:
-        """`add` under a key that was made before."""
-        counts = self._counts
-        if what in counts:
-            counts[what] += amount
-        elif (size := self._sizes.get(what[0], 0)) < MOST_SAMPLES:
-            self._sizes[what[0]] = size + 1
-            counts[what] = amount
-        else:
-            counts[LEFT_OUT] = counts.get(LEFT_OUT, 0) + amount
+    def cell(self, what: Key) -> Cell:
+        """The count under this key, from now on in every snapshot."""
+        cell = self._cells.get(what)
+        if cell is not None:
+            return cell
+        size = self._sizes.get(what[0], 0)
+        if size >= MOST_SAMPLES:
+            return self._left_out
+        self._sizes[what[0]] = size + 1
+        cell = self._cells[what] = Cell()
+        return cell
 
     def value(self, name: str, **labels: str) -> int:
-        return self._counts.get(key(name, **labels), 0)
+        cell = self._cells.get(key(name, **labels))
+        return 0 if cell is None else cell.value
 
     def histogram(self, name: str) -> Histogram:
-        """The one of this name, to be kept by whoever observes: looking it up each time would cost more than observing."""
+        """The one of this name, to be kept by whoever observes."""
         return self._histograms.setdefault(name, Histogram())
 
     def snapshot(self) -> dict[Key, float]:
         """Every count so far by name and labels, histograms in Prometheus's form; a copy."""
-        found: dict[Key, float] = dict(self._counts)
+        found: dict[Key, float] = {what: cell.value for what, cell in self._cells.items()}
+        if self._left_out.value:
+            found[LEFT_OUT] = self._left_out.value
         for name, histogram in self._histograms.items():
             found.update(histogram.samples(name))
         return found

@@ -43,8 +43,8 @@ _NOT_A_NAME = Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="not a DN
 _UNREACHABLE = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="no resolver reachable")
 _TIMEOUT = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="TIMEOUT")
 
-_HIT, _MISS = key("dns_cache_hits_total"), key("dns_cache_misses_total")
 
+_HITS, _MISSES = key("dns_cache_hits_total"), key("dns_cache_misses_total")
 Question = tuple[str, str]
 
 
@@ -74,7 +74,8 @@ class LiveResolver:
         self._seconds = query_seconds
         self._use_aiodns = use_aiodns and aiodns is not None
         self._clock = clock
-        self._counters = counters or Counters()
+        counters = counters or Counters()
+        self._hits, self._misses = counters.cell(_HITS), counters.cell(_MISSES)
         self._cache: dict[Question, tuple[Answer, float]] = {}
         self._in_flight: dict[Question, asyncio.Task[Answer]] = {}
         self._backends: dict[bool, Backend] = {}
@@ -93,7 +94,7 @@ class LiveResolver:
         if left < 0:
             del self._cache[question]
             return None
-        self._counters.count(_HIT)
+        self._hits.value += 1
         if left != answer.ttl:
             answer = replace(answer, ttl=left)
             self._cache[question] = (answer, expires)
@@ -112,7 +113,7 @@ class LiveResolver:
                 return _NOT_A_NAME
             if self._clock() < self._silent_until:
                 return _UNREACHABLE
-            self._counters.count(_MISS)
+            self._misses.value += 1
             task = asyncio.create_task(self._ask(question, written))
             self._in_flight[question] = task
             task.add_done_callback(lambda _: self._in_flight.pop(question, None))

@@ -7,7 +7,7 @@ import pytest
 from inbound_rig import MESSAGE, Rig, book, verdicts
 
 from inbound.backend import InboundBackend
-from inbound.counting import counting
+from inbound.counting import Counting
 from mail.address import parse_mailbox
 from mail.counters import Counters
 from mail.envelope import Envelope, Recipient
@@ -32,16 +32,16 @@ def counted() -> tuple[Rig, Counters]:
     rig.services = replace(
         rig.services,
         counters=counters,
-        on_event=counting(counters, rig.services.on_event),
+        on_event=Counting(counters, rig.services.on_event),
         monotonic=lambda: next(ticks),
     )
     return rig, counters
 
 
 def some(counters: Counters, name: str) -> dict[tuple[str, ...], float]:
-    """The values of labels, in the order of the labels' names, with their counts."""
+    """The values of labels, in the order of the labels' names, with their counts; without those that are nothing."""
     found = counters.snapshot().items()
-    return {tuple(value for _, value in labels): count for (each, labels), count in found if each == name}
+    return {tuple(value for _, value in labels): count for (each, labels), count in found if each == name and count}
 
 
 async def test_an_accepted_message_is_counted_with_its_octets_and_verdicts() -> None:
@@ -66,7 +66,7 @@ async def test_the_time_from_the_end_of_data_to_the_reply_is_observed() -> None:
     rig, counters = counted()
     await rig.send("support@example.com")
     assert some(counters, "accept_seconds_sum") == {(): 0.25}
-    assert some(counters, "accept_seconds_bucket")[("0.1",)] == 0
+    assert ("0.1",) not in some(counters, "accept_seconds_bucket")
     assert some(counters, "accept_seconds_bucket")[("0.25",)] == 1
 
 
@@ -94,5 +94,5 @@ async def test_a_message_that_failed_is_no_latency() -> None:
     await session.rcpt(mailbox)
     with pytest.raises(TypeError):
         await session.data(Envelope(reverse_path=None, recipients=(Recipient(mailbox=mailbox),)), MESSAGE)
-    assert some(counters, "accept_seconds_count") == {(): 0}
+    assert some(counters, "accept_seconds_count") == {}
     assert some(counters, "messages_total") == {("deferred",): 1}

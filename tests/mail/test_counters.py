@@ -7,7 +7,7 @@ def test_counts_add_up_by_name_and_labels_in_any_order() -> None:
     counters = Counters()
     counters.add("limited", limit="ip", reply="421")
     counters.add("limited", 2, reply="421", limit="ip")
-    counters.count(key("limited", reply="421", limit="errors"))
+    counters.cell(key("limited", reply="421", limit="errors")).value += 1
     assert counters.value("limited", limit="ip", reply="421") == 3
     assert counters.value("limited") == 0
     assert counters.snapshot() == {
