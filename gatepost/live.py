@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import click
 
@@ -72,6 +73,17 @@ def printer(settings: Settings) -> Callable[[Event], None]:
     if settings.log_format == "json":
         return lambda event: say(redact(json_line(entry_of(event))))
     return lambda event: say(redact(line_of(event)))
+
+
+def speaker(settings: Settings) -> Callable[[str], None]:
+    """What `serve` says of itself, in the form of the log."""
+    if settings.log_format != "json":
+        return say
+    return lambda text: say(json_line({"at": _now(), "level": "info", "logger": "gatepost", "text": text}))
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 
 def say(text: str) -> None:

@@ -22,7 +22,7 @@ from gatepost.control import SOCKET, Answer, Request
 from gatepost.edge import RATES
 from gatepost.library import Library, Opened
 from gatepost.listening import KINDS, Listening
-from gatepost.live import say
+from gatepost.live import speaker
 from gatepost.notify import Notifier
 from gatepost.overview import EVERYWHERE, Overview
 from gatepost.reload import Reloader
@@ -58,7 +58,7 @@ class Parent:
         self, settings: Settings, library: Library, rules: Opened, listening: Listening, manner: Manner
     ) -> None:
         self._settings, self._library, self._rules, self._listening = settings, library, rules, listening
-        self._manner = manner
+        self._manner, self._say = manner, speaker(settings)
         self._audit = AuditLog(settings.data, now)
         self._shares = deal(open_reader(settings.data).shards(), manner.workers)
         self._holder_of = holders(self._shares)
@@ -90,13 +90,13 @@ class Parent:
                 await self._until_stopped(self._reloader.watch(self._reload), self._feed_watchdog())
                 self._manner.notifier.say("STOPPING=1")
                 if not await self._unless(self._at_once, self._drain()):
-                    say("gatepost stops at once: what is under way is done again after the next start")
+                    self._say("gatepost stops at once: what is under way is done again after the next start")
         finally:
             self._workers.kill()
             control.close()
             self._rates.close()
         self._audit.note("stopped", pid=os.getpid())
-        say("gatepost stopped")
+        self._say("gatepost stopped")
         return 0
 
     async def _until_stopped(self, *beside: Coroutine[Any, Any, None]) -> None:
@@ -144,7 +144,7 @@ class Parent:
     async def _drain(self) -> None:
         await self._workers.stop_accepting()
         self._listening.close()
-        say("gatepost stopping: finishing what is under way")
+        self._say("gatepost stopping: finishing what is under way")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._workers.wait_ended(), _GRACE_SECONDS)
 
@@ -203,13 +203,13 @@ class Parent:
         http = f"  http {' '.join(self._listening.http_addresses)}" if self._listening.http else ""
         smtp = " ".join(self._listening.addresses)
         watch = f"  metrics {' '.join(self._listening.watch_addresses)}" if self._listening.watch else ""
-        say(f"gatepost ready  smtp {smtp}{http}{watch}  rules {named}  state {_shown(self._settings.data)}")
+        self._say(f"gatepost ready  smtp {smtp}{http}{watch}  rules {named}  state {_shown(self._settings.data)}")
         read = [str(path) for path in (*self._settings.files, self._settings.rules) if path is not None]
-        say(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
+        self._say(f"read {', '.join(read)}" if read else "no settings or rules file was found: built-in defaults")
         if not active.has_domains:
-            say("no domains are named: mail for every domain is taken, on loopback only")
+            self._say("no domains are named: mail for every domain is taken, on loopback only")
         if active.digest != (rules.book.digest if rules.book else ""):
-            say(f"{rules.origin} is loaded but not active; see gatepost rules list")
+            self._say(f"{rules.origin} is loaded but not active; see gatepost rules list")
         if self._manner.ready_file is not None:
             self._write_ready(self._manner.ready_file)
         self._manner.notifier.say("READY=1")

@@ -19,7 +19,7 @@ from gatepost.aws_needs import aws_warnings
 from gatepost.cli.common import print_findings, print_warnings
 from gatepost.library import Library, Opened, open_rules, refusals
 from gatepost.listening import Listening, bind
-from gatepost.live import say
+from gatepost.live import speaker
 from gatepost.publishing import DEFAULT_LISTEN, needs_listener
 from gatepost.settings import Settings, table
 from gatepost.settings_wire import packed
@@ -52,6 +52,9 @@ class Reloader:
         self._again, self._audit = again, audit
         self._waiting: set[str] = set()  # changed settings that need a restart, said once
         self._seen = self._stamps()
+
+    def _say(self, text: str) -> None:
+        speaker(self.settings)(text)
 
     def _stamps(self) -> tuple[Stamps, Stamps]:
         """Of the files that we look at: those of the rules, and those of the settings and certificates."""
@@ -98,7 +101,7 @@ class Reloader:
         if needs_listener(rules.book) and not self._listening.http:
             await self._listen_for_http()
         print_warnings(await asyncio.to_thread(aws_warnings, rules.book, self.settings))
-        say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}")
+        self._say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}")
         self._audit.note("rules_loaded", origin=rules.origin, version=rules.book.digest, active=is_active)
 
     async def _reload_settings(self) -> bool:
@@ -116,9 +119,9 @@ class Reloader:
         self._library.use(now)
         await self._workers.ask_all({"operation": "use", "settings": packed(now)})
         if changed:
-            say(f"settings in force: {', '.join(changed)}")
+            self._say(f"settings in force: {', '.join(changed)}")
         if fresh := sorted(set(later) - self._waiting):
-            say(f"settings that need a restart: {', '.join(fresh)}")
+            self._say(f"settings that need a restart: {', '.join(fresh)}")
         self._waiting = set(later)
         self._audit.note("settings_reloaded", changed=list(changed), at_restart=list(later))
         return True
@@ -133,7 +136,7 @@ class Reloader:
             return
         self._listening.http.extend(bound)
         await self._workers.pass_sockets(0, bound)
-        say(f"http {' '.join(self._listening.http_addresses)}")
+        self._say(f"http {' '.join(self._listening.http_addresses)}")
 
 
 def in_force(before: Settings, after: Settings) -> tuple[Settings, tuple[str, ...], tuple[str, ...]]:

@@ -131,6 +131,7 @@ class InboundSession:
         except Exception as error:
             # The client is told nothing (the server answers 451), whoever asks the history why.
             trail.ending = Refusal("data", TRY_AGAIN, detail=f"{type(error).__name__}: {error}")
+            error.add_note(f"session {self._id}")  # by which the server's log line is found
             await self._tell(trail, with_message=False)
             raise
         self._accept_seconds.observe(self._services.monotonic() - began)

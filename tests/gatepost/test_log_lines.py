@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gatepost.live import entry_of, printer
+from gatepost.live import entry_of, printer, speaker
 from gatepost.log_lines import SECRET_SETTINGS, configure_logging, json_line, redactor
 from gatepost.settings import Settings, table
 from inbound.event import Event
@@ -183,3 +183,15 @@ def _is_log_call(node: Any) -> bool:
         return False
     owner = getattr(node.func.value, "id", "")
     return owner in ("log", "_log") and node.func.attr in ("debug", "info", "warning", "error", "critical", "exception")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_serve_says_of_itself_is_in_the_form_of_the_log(
+    settings: Settings, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speaker(replace(settings, log_format=form))("gatepost stopped")
+    line = capsys.readouterr().out
+    if form == "json":
+        assert json.loads(line)["text"] == "gatepost stopped"
+    else:
+        assert line == "gatepost stopped\n"

@@ -96,3 +96,16 @@ async def test_a_message_that_failed_is_no_latency() -> None:
         await session.data(Envelope(reverse_path=None, recipients=(Recipient(mailbox=mailbox),)), MESSAGE)
     assert some(counters, "accept_seconds_count") == {}
     assert some(counters, "messages_total") == {("deferred",): 1}
+
+
+async def test_a_failure_names_its_session_for_whoever_reads_the_log() -> None:
+    rig, _ = counted()
+    rig.services = replace(rig.services, judge=None)  # type: ignore[arg-type]  # what calls it fails
+    session = InboundBackend(rig.services)()
+    await session.mail(None, None, smtputf8=False)
+    mailbox = parse_mailbox("support@example.com")
+    await session.rcpt(mailbox)
+    with pytest.raises(TypeError) as caught:
+        await session.data(Envelope(reverse_path=None, recipients=(Recipient(mailbox=mailbox),)), MESSAGE)
+    (row,) = await rig.history()
+    assert caught.value.__notes__ == [f"session {row.session}"]

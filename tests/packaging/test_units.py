@@ -145,7 +145,7 @@ def test_the_container_is_asked_at_a_page_that_is_there() -> None:
     (port, page) = re.findall(r"http://127\.0\.0\.1:(\d+)(/\w+)", CONTAINERFILE)[0]
     loaded = load_settings(PACKAGING / "container.yaml", {})
     assert loaded.settings is not None
-    assert loaded.settings.http_listen == (f"0.0.0.0:{port}",)
+    assert loaded.settings.metrics_listen == (f"0.0.0.0:{port}",)
     assert f"`{page}`" in (ROOT / "docs" / "metrics.md").read_text()
 
 
