@@ -20,6 +20,7 @@ from gatepost.cli.common import print_findings, print_warnings
 from gatepost.library import Library, Opened, open_rules, refusals
 from gatepost.listening import Listening, bind
 from gatepost.live import speaker
+from gatepost.log_lines import configure_logging
 from gatepost.publishing import DEFAULT_LISTEN, needs_listener
 from gatepost.settings import Settings, table
 from gatepost.settings_wire import packed
@@ -101,7 +102,9 @@ class Reloader:
         if needs_listener(rules.book) and not self._listening.http:
             await self._listen_for_http()
         print_warnings(await asyncio.to_thread(aws_warnings, rules.book, self.settings))
-        self._say(f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}")
+        self._say(
+            f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}"
+        )
         self._audit.note("rules_loaded", origin=rules.origin, version=rules.book.digest, active=is_active)
 
     async def _reload_settings(self) -> bool:
@@ -116,6 +119,7 @@ class Reloader:
             click.echo(f"the settings are refused, those before stay in force: {error}", err=True)
             return False
         self.settings = now
+        configure_logging(now)
         self._library.use(now)
         await self._workers.ask_all({"operation": "use", "settings": packed(now)})
         if changed:

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -30,9 +30,11 @@ from gatepost.library import Library
 from gatepost.listening import KINDS, Doors
 from gatepost.live import printer
 from gatepost.log_lines import configure_logging
+from gatepost.settings import Settings
 from gatepost.settings_wire import unpacked
 from gatepost.shards import Share
 from gatepost.worker_ends import BROKEN, CANNOT, DRAINED
+from inbound.event import Event
 from mail.errors import GatepostError, Misuse, Permanent
 from spool.ports import Broken
 from spool.rule_sets import open_rule_books
@@ -41,6 +43,10 @@ log = logging.getLogger("gatepost")
 _COLLECT_AFTER = (20_000, 20, 50)  # objects; the values of a message are freed by their reference counts
 _PR_SET_PDEATHSIG = 1
 _MOST_DESCRIPTORS = 64  # that are passed at a time
+
+
+def _silence(_: Event) -> None:
+    pass
 
 
 class Worker:
@@ -54,6 +60,8 @@ class Worker:
         self._told: asyncio.Future[dict[str, Any]] = loop.create_future()
         self._opened: asyncio.Future[Gateway] = loop.create_future()
         self._stop = asyncio.Event()
+        self._is_quiet = False
+        self._tell: Callable[[Event], None] = _silence
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         for ignored in (signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(ignored, lambda: None)  # what becomes of us is the parent's word
@@ -92,10 +100,11 @@ class Worker:
     async def run(self) -> int:
         """From `start` to the end; the exit code."""
         start = await self._told
-        configure_logging(unpacked(start["settings"]))
+        self._is_quiet = start["quiet"]
+        self._speak_as(unpacked(start["settings"]))
         try:
             async with contextlib.AsyncExitStack() as stack:
-                gateway = await stack.enter_async_context(_gateway(start, self._everyone))
+                gateway = await stack.enter_async_context(_gateway(start, self._on_event, self._everyone))
                 _settle_memory()
                 self._opened.set_result(gateway)
                 stopped = asyncio.create_task(self._stop.wait())
@@ -127,8 +136,16 @@ class Worker:
             gateway.use(settings)
         except OSError as error:
             raise Permanent(str(error)) from error
-        configure_logging(settings)
+        self._speak_as(settings)
         gateway.library.refresh()
+
+    def _speak_as(self, settings: Settings) -> None:
+        """In the form, and with what is left out, that the settings say."""
+        configure_logging(settings)
+        self._tell = _silence if self._is_quiet else printer(settings)
+
+    def _on_event(self, event: Event) -> None:
+        self._tell(event)
 
     async def _serve_http(self, count: int) -> None:
         _, descriptors, _, _ = socket.recv_fds(self._passing, 1, _MOST_DESCRIPTORS)
@@ -139,7 +156,9 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def _gateway(start: dict[str, Any], everyone: Everyone) -> AsyncIterator[Gateway]:
+async def _gateway(
+    start: dict[str, Any], on_event: Callable[[Event], None], everyone: Everyone
+) -> AsyncIterator[Gateway]:
     """What `start` describes."""
     settings = unpacked(start["settings"])
     with contextlib.closing(open_rule_books(settings.data / RULE_BOOKS)) as books:
@@ -148,7 +167,7 @@ async def _gateway(start: dict[str, Any], everyone: Everyone) -> AsyncIterator[G
             Library(books, settings, wire.now),
             msgspec.convert(start["share"], Share),
             Doors(**{kind: [socket.socket(fileno=each) for each in start[kind]] for kind in KINDS}),
-            (lambda _: None) if start["quiet"] else printer(settings),
+            on_event,
             http_addresses=start["http_addresses"],
             everyone=everyone,
         ) as gateway:

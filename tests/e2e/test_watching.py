@@ -119,10 +119,26 @@ def test_who_did_what_stands_in_the_audit_log(gateway: Start, tmp_path: Path) ->
     assert own.cli("queue", "cancel", message, "--yes").returncode == 0
     assert own.stop() == 0
     noted = [json.loads(line) for line in (own.data / "audit.log").read_text().splitlines()]
-    assert [each["event"] for each in noted] == ["started", "rules_loaded", "jobs_changed", "stopped"]
-    assert noted[1]["active"] is True
-    assert noted[2]["operation"] == "cancel"
+    by_event = {each["event"]: each for each in noted}
+    assert list(by_event) == ["started", "settings_reloaded", "rules_loaded", "jobs_changed", "stopped"]
+    assert by_event["rules_loaded"]["active"] is True
+    assert by_event["jobs_changed"]["operation"] == "cancel"
     assert {each["uid"] for each in noted} == {os.geteuid()}, "as the kernel says of the other end"
     status = own.cli("status")
     assert status.returncode == 2
     assert b"not running" in status.stdout
+
+
+def test_addresses_leave_the_log_with_a_reload(gateway: Start, tmp_path: Path) -> None:
+    own = served(gateway, tmp_path)
+    config = tmp_path / "gatepost.yaml"
+    hidden = config.read_text()
+    config.write_text(hidden.replace("addresses", "none"))
+    until(lambda: "settings in force: log.redact" in own.output, "addresses are shown")
+    own.deliver(MAIL, rcpt_to=["shown@example.com"])
+    config.write_text(hidden)
+    until(lambda: own.output.count("settings in force: log.redact") == 2, "addresses are hidden")
+    own.deliver(MAIL, rcpt_to=["hidden@example.com"])
+    until(lambda: own.output.count('"outcome":"accepted"') == 2, "both lines")
+    assert "shown@example.com" in own.output
+    assert "hidden@example.com" not in own.output
