@@ -61,7 +61,9 @@ class S3Endpoint:
         return Credentials(key_id=key_id, environment=environment)
 
     def lend(self, key_id: str, reach: Reach | None) -> None:
-        self._leases[key_id] = replace(self._leases[key_id], reach=reach)
+        lease = self._leases.get(key_id)
+        if lease is not None:  # None: the endpoint closed while a call was being cancelled
+            self._leases[key_id] = replace(lease, reach=reach)
 
     def revoke(self, key_id: str) -> None:
         self._leases.pop(key_id, None)

@@ -13,6 +13,7 @@ from mail.envelope import Envelope, Recipient
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from mail.reply import ACCEPTED, NO_SUCH_MAILBOX, TRY_AGAIN, reply_from
+from mail.values import changed
 from mail.verdict import AuthResult, Verdicts
 from rules.compiled import compile_book
 from rules.load import load_text
@@ -101,6 +102,17 @@ def test_steps_have_the_outcome_of_the_ledger():
         ("keep", "webhook", "retrying"),
     ]
     assert story["steps"][-1]["detail"] == "HTTP 503"
+
+
+def test_a_part_of_an_action_does_not_stand_for_the_next_step():
+    ledger = rows(4)
+    part = changed(ledger[1], recipient="topic", action="topic_notification", detail="published")
+    story = told([*ledger[:2], part, *ledger[2:]])
+    assert [step["action"] for step in story["steps"]] == [
+        *(step["action"] for step in told(ledger)["steps"]),
+        "topic_notification",
+    ]
+    assert story["steps"][-1]["detail"] == "published"
 
 
 def test_a_message_that_was_refused_in_the_session_is_told_to_its_end():
