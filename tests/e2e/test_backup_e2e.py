@@ -26,7 +26,7 @@ LARGE = b"From: a@b.example\r\nSubject: large\r\n\r\n" + (b"y" * 76 + b"\r\n") *
 @pytest.mark.timeout(300)
 def test_a_backup_under_load_restored_elsewhere_loses_nothing(gateway: Start, sink: Sink, torture: int) -> None:
     sink.status = 503
-    messages = 100 * torture
+    messages = 60 * torture
     live = gateway(rules=RULES.replace("SINK", sink.url), dns=ZONE, options=("--quiet",))
     large = live.deliver(LARGE, rcpt_to=["x@example.com"])
     load = Load(live.address, messages=messages, connections=8, recipient="x@example.com")

@@ -245,7 +245,7 @@ def test_a_storm_of_reloads_under_load_costs_no_message(gateway: Start, torture:
     assert live.rules is not None
     live.deliver(RAW, rcpt_to=["x@example.com"])
     before = descriptors(live)
-    load = Load(live.address, messages=200 * torture, connections=10, recipient="x@example.com")
+    load = Load(live.address, messages=100 * torture, connections=10, recipient="x@example.com")
     load.start()
     reloads = 0
     while not load.is_over:
@@ -260,7 +260,7 @@ def test_a_storm_of_reloads_under_load_costs_no_message(gateway: Start, torture:
         threading.Event().wait(0.02)
     load.join()
     assert load.refusals == []
-    assert len(load.taken) == 200 * torture
+    assert len(load.taken) == 100 * torture
     live.wait_done(*load.taken, seconds=120)
     steps = {row["id"] for row in live.objects("find", "--limit", "100000", "--outcome", "stored")}
     assert load.taken.keys() <= steps
