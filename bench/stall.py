@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -20,27 +21,34 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import dkim
 
-from bench.gateway import ROOT, free_port, send
+from bench.gateway import ROOT, free_port, send, wait_for
 
 TICK_SECONDS = 0.001
 RULES = "version: 1\ndomains: [rcpt.example]\nrule_sets:\n  default:\n    - {name: drop, actions: [{drop: {}}]}\n"
-SERVE = ("serve", "--quiet", "--proxy-from", "127.0.0.0/8")
+SERVE = ("serve", "--quiet", "--workers", "1", "--proxy-from", "127.0.0.0/8")
+
+
+# Read by the interpreter of each process of the gateway before anything else.
+INJECTED = "import bench.stall\nbench.stall.inject()\n"
+REPORTS = "BENCH_STALL_REPORTS"  # the file that a worker reports to
 
 
 class Probe:
-    """The longest stall since the last report, which SIGUSR1 asks for."""
+    """The longest stall since the last report, which SIGUSR1 asks for; the first line of the reports is our process's id."""
 
-    def __init__(self) -> None:
+    def __init__(self, reports: Path) -> None:
+        self._reports = reports
         self._worst = (0.0, 0.0)
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self._report)
-        self._report()
         self._task = loop.create_task(self._run())
+        self._reports.write_text(f"{os.getpid()}\n")
 
     async def _run(self) -> None:
         while True:
@@ -50,24 +58,23 @@ class Probe:
             self._worst = (max(self._worst[0], late), max(self._worst[1], used))
 
     def _report(self) -> None:
-        print(json.dumps(self._worst), flush=True)
+        with self._reports.open("a") as file:
+            file.write(json.dumps(self._worst) + "\n")
         self._worst = (0.0, 0.0)
 
 
-def serve(arguments: list[str]) -> None:
-    """The gateway's own command line, with the probe started when it is ready."""
-    from gatepost import serve as serving  # noqa: PLC0415 - only in the process that serves
-    from gatepost.__main__ import main  # noqa: PLC0415
+def inject() -> None:
+    """The gateway of this process starts the probe when it opens."""
+    from gatepost import gateway  # noqa: PLC0415 - only in the process that serves
 
-    announce = serving._announce
+    opened = gateway.opened
 
-    def announced(*parameters: object) -> None:
-        announce(*parameters)
-        Probe().start()
+    def probed(*parameters: Any, **more: Any) -> Any:
+        probe = inject.probe = Probe(Path(os.environ[REPORTS]))  # type: ignore[attr-defined]
+        probe.start()
+        return opened(*parameters, **more)
 
-    serving._announce = announced
-    sys.argv[1:] = arguments
-    main()
+    gateway.opened = probed
 
 
 def message(kind: str, octets: int) -> tuple[bytes, str]:
@@ -98,33 +105,39 @@ def message(kind: str, octets: int) -> tuple[bytes, str]:
 def measure(raw: bytes, zone: str, rounds: int) -> list[tuple[float, float]]:
     """Seconds of the longest stall of each round, on the clock and in CPU time."""
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
+    reports = directory / "reports"
+    (directory / "sitecustomize.py").write_text(INJECTED)
     (directory / "rules.yaml").write_text(RULES)
     (directory / "zone.yaml").write_text(zone)
     port = free_port()
     more = ["--listen", f"127.0.0.1:{port}", "--dns", str(directory / "zone.yaml"), "--data", str(directory / "var")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.stall", *SERVE, *more, "--rules", str(directory / "rules.yaml")],
+        [sys.executable, "-m", "gatepost", *SERVE, *more, "--rules", str(directory / "rules.yaml")],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{directory}:{ROOT}", REPORTS: str(reports)},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        text=True,
     )
-    assert process.stdout is not None
     try:
 
-        def reported() -> tuple[float, float]:
-            for line in process.stdout:
-                if line.startswith("["):
-                    return tuple(json.loads(line))
-            raise RuntimeError("the server ended")
+        def line(number: int) -> str:
+            for _ in range(600):
+                lines = reports.read_text().splitlines() if reports.exists() else []
+                if len(lines) > number:
+                    return lines[number]
+                time.sleep(0.05)
+            raise RuntimeError("the gateway does not report")
 
-        reported()
+        worker = int(line(0))
+        wait_for(port)
+        os.kill(worker, signal.SIGUSR1)
         found = []
-        for _ in range(rounds):
+        for number in range(rounds):
+            line(number + 1)
             asyncio.run(send(port, [raw], 1, 1, proxy=True))
             time.sleep(0.5)
-            process.send_signal(signal.SIGUSR1)
-            found.append(reported())
+            os.kill(worker, signal.SIGUSR1)
+            found.append(tuple(json.loads(line(number + 2))))
         return found
     finally:
         process.terminate()
@@ -133,9 +146,6 @@ def measure(raw: bytes, zone: str, rounds: int) -> list[tuple[float, float]]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["serve"]:
-        serve(sys.argv[1:])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
