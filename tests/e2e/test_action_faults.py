@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,27 @@ from aws_server import without_real_aws
 from moto.server import ThreadedMotoServer
 
 from actions import webhook as webhook_action
+from actions.deliver import Deliver
 from actions.disk import Disk
 from actions.object_store import ObjectStore
 from actions.protocol import Action
 from actions.s3 import S3
 from actions.sns import Sns
-from actions.topic_notification import TYPE, TopicNotification
 from actions.webhook import Webhook
 from gatepost.aws_topics import AwsTopics
 from gatepost.http_client import AiohttpClient
+from gatepost.onward import onward_of
 from gatepost.settings import Settings
 from gatepost.storage import Storage, storage_of
+from mail.address import parse_mailbox
 from mail.outcome import Result
 from rules.model import ActionSpec
 from spool.database import open_spool
 from spool.ports import JobState, MessageState
 
 sys.path.append(str(Path(__file__).parents[1] / "actions"))
-from acting import ID, RAW, House, Told, book_of, disk, listening, rule, webhook
+import acting
+from acting import ID, NOW, RAW, House, Told, book_of, disk, listening, receipt_of, rule, webhook
 from sns_world import LINKS, topics_over
 
 REGION, HOUR = "eu-west-1", 3600
@@ -61,10 +65,10 @@ async def running(directory: Path, *specs: ActionSpec, **actions: Action) -> Asy
 
 
 async def for_hours(house: House, hours: float) -> None:
-    """Let so much time pass, and every attempt happen that falls due in it."""
+    """Let so much time pass, and every attempt happen that falls due in it; one may be due and wait for a paused destination."""
     end = house.clock.now.timestamp() + hours * HOUR
     while (due := await house.spool.next_due()) is not None and due.timestamp() <= end:
-        await house.pass_time(max(0.0, (due - house.clock.now).total_seconds()))
+        await house.pass_time(max(5.0, (due - house.clock.now).total_seconds()))
     await house.pass_time(end - house.clock.now.timestamp())
 
 
@@ -195,19 +199,16 @@ async def test_a_topic_that_is_gone_gets_its_message_when_it_is_there_again(
     storage = await storage_at(f"http://127.0.0.1:{port}", tmp_path)
     publishing = topics_over(None, tmp_path, publisher=AwsTopics(storage.clients)).publishing
     spec = ActionSpec(type="sns", parameters={"topic_arn": TOPIC})
-    told = disk("mail", topic_arn=TOPIC)
     actions: dict[str, Action] = {
         "sns": Sns(publishing, None, LINKS),  # type: ignore[arg-type]
-        TYPE: TopicNotification(publishing),
         "disk": Disk(ObjectStore(), tmp_path, None),
     }
-    async with running(tmp_path, spec, told, **actions) as house:
+    async with running(tmp_path, spec, disk("mail"), **actions) as house:
         await house.deliver()
         await for_hours(house, 1)
         assert (await outcome(house, "disk"))[0] is Result.DONE
-        for action in ("sns", TYPE):
-            result, attempts, detail = await outcome(house, action)
-            assert (result, attempts >= 6, "NotFound" in detail) == (Result.RETRYING, True, True)
+        result, attempts, detail = await outcome(house, "sns")
+        assert (result, attempts >= 6, "NotFound" in detail) == (Result.RETRYING, True, True)
         sqs, sns = client("sqs"), client("sns")
         assert sns.create_topic(Name="mail")["TopicArn"] == TOPIC
         queue = sqs.create_queue(QueueName="faults")["QueueUrl"]
@@ -217,7 +218,7 @@ async def test_a_topic_that_is_gone_gets_its_message_when_it_is_there_again(
         assert (await house.state(), await house.jobs()) == (MessageState.DONE, [])
         got = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
         kinds = [json.loads(json.loads(each["Body"])["Message"])["receipt"]["action"]["type"] for each in got]
-        assert sorted(kinds) == ["S3", "SNS"]
+        assert kinds == ["SNS"]
     await storage.clients.close()
 
 
@@ -281,6 +282,49 @@ async def test_a_webhook_that_does_everything_wrong_is_tried_until_it_is_right(
     await http.close()
     assert len(ids) == 7
     assert set(ids) == {f"{ID}/0/all/0"}, "it is the same message each time"
+
+
+async def test_lmtp_that_takes_two_of_three_gets_the_third_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = tuple(parse_mailbox(f"{name}@example.com") for name in ("anna", "bert", "carl"))
+    monkeypatch.setattr(acting, "receipt_of", partial(receipt_of, recipients=three))
+    answers = {"bert": b"452 4.2.2 full\r\n"}
+    asked: list[list[str]] = []
+
+    async def lmtp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        recipients: list[str] = []
+        while line := await reader.readline():
+            command = line.upper()
+            if command.startswith(b"RCPT"):
+                recipients.append(line.decode().partition("<")[2].partition("@")[0])
+            if command.startswith(b"DATA"):
+                asked.append(recipients)
+                writer.write(b"354 go on\r\n")
+                await reader.readuntil(b"\r\n.\r\n")
+                writer.write(b"".join(answers.get(each, b"250 2.0.0 stored\r\n") for each in recipients))
+                recipients = []
+            else:
+                writer.write(b"221 bye\r\n" if command.startswith(b"QUIT") else b"250 ok\r\n")
+            await writer.drain()
+
+    async with listening(lmtp) as at:
+        spec = ActionSpec(type="deliver", parameters={"lmtp": f"127.0.0.1:{at}", "retry_for": 600})
+        action = Deliver(onward_of(Settings(), None, "mx.example.com", lambda: NOW), tmp_path)
+        async with running(tmp_path, spec, deliver=action) as house:
+            await house.deliver()
+            assert (await outcome(house, "deliver"))[0] is Result.RETRYING
+            await for_hours(house, 1)
+            result, attempts, detail = await outcome(house, "deliver")
+            assert (result, attempts > 3, "bert@example.com" in detail) == (Result.DEAD, True, True)
+            assert asked == [["anna", "bert", "carl"], *[["bert"]] * (attempts - 1)]
+            answers.clear()
+            await redrive(house)
+            assert ((await outcome(house, "deliver"))[0], await house.state()) == (Result.DONE, MessageState.DONE)
+            (row,) = await house.ledger()
+            assert [key for key in row.data if key.startswith("to:")] == [f"to:{each}" for each in three]
+    assert asked[-1] == ["bert"]
 
 
 @pytest.fixture
