@@ -1,10 +1,10 @@
 """The whole gateway under load, beside the obvious Python one: messages a second and CPU a message.
 
-    python -m bench.gateway [--messages 2000] [--connections 10] [--each 20] [--octets 4000] [--rounds 3]
+    python -m bench.gateway [--messages 2000] [--connections 10] [--each 20] [--octets 4000] [--rounds 3] [--workers 1]
 
 accept: one rule, disk, durable before 250. verified: the client's address comes in a PROXY line, so that SPF has something to say;
-the gateway judges SPF, DKIM and DMARC in both. The servers take turns. CPU is user and system time of the server's process
-until it is quiet.
+the gateway judges SPF, DKIM and DMARC in both. The servers take turns. CPU is user and system time of the server's processes
+until they are quiet.
 Everything is on loopback, bounded in count and ends by itself.
 """
 
@@ -99,8 +99,10 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Of a server's process and those that it started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = [Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split() for each in (pid, *children)]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def settled(pid: int) -> float:
@@ -112,12 +114,13 @@ def settled(pid: int) -> float:
     return now
 
 
-def command(server: str, mode: str, directory: Path, port: int, zone: Path) -> list[str]:
+def command(server: str, mode: str, directory: Path, port: int, zone: Path, workers: int) -> list[str]:
     if server == "naive":
         return [sys.executable, str(ROOT / "bench/naive.py"), mode, str(directory), str(port), str(zone)]
     (directory / "rules.yaml").write_text(RULES)
     base = [sys.executable, "-m", "gatepost", "serve", "--quiet", "--listen", f"127.0.0.1:{port}", "--dns", str(zone)]
     more = ["--proxy-from", "127.0.0.0/8"] if mode == "verified" else []
+    base += ["--workers", str(workers)]
     return [*base, "--data", str(directory / "var"), "--rules", str(directory / "rules.yaml"), *more]
 
 
@@ -128,7 +131,10 @@ def measure(
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     port = free_port()
     process = subprocess.Popen(
-        command(server, mode, directory, port, zone), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(server, mode, directory, port, zone, options.workers),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for(port)
@@ -156,7 +162,14 @@ def wait_for(port: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("messages", 2000), ("connections", 10), ("each", 20), ("octets", 4000), ("rounds", 3)):
+    for name, default in (
+        ("messages", 2000),
+        ("connections", 10),
+        ("each", 20),
+        ("octets", 4000),
+        ("rounds", 3),
+        ("workers", 1),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     messages, zone_text = corpus(options.octets)
