@@ -8,6 +8,7 @@ twice over; the first batch is said too. Kernel memory (socket buffers) is not i
 
 import argparse
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -78,14 +79,14 @@ def main() -> None:
         environment["GATEPOST_SMTP__CONNECTIONS_PER_NETWORK"] = "100000"
         command = [sys.executable, "-m", "gatepost", "serve", "--listen", "127.0.0.1:0", "--data", f"{directory}/var"]
         command += ["--rules", f"{directory}/rules.yaml", "--dns", f"{directory}/none.yaml", "--quiet"]
-        command += ["--ready-file", f"{directory}/ready"]
+        command += ["--ready-file", f"{directory}/ready", "--workers", "1"]
         with subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL) as process:
             try:
                 ready = directory / "ready"
                 while not ready.exists() and process.poll() is None:
                     time.sleep(0.05)
                 port = int(ready.read_text().split('"smtp": ["')[1].split('"')[0].rpartition(":")[2])
-                asyncio.run(measure(port, process.pid, options))
+                asyncio.run(measure(port, json.loads(ready.read_text())["workers"][0], options))
             finally:
                 process.terminate()
 
