@@ -213,10 +213,17 @@ async def _walk_anew(spool: Spool, message_id: str, rule_book: str, now: datetim
     return ""
 
 
-async def request_change(data: Path, request: Request, now: datetime, *, timeout_seconds: float = 30.0) -> Answer:
+async def request_change(
+    data: Path,
+    request: Request,
+    now: datetime,
+    *,
+    timeout_seconds: float = 30.0,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Answer:
     """Have it done: by the server of this state directory, or by ourselves under the shards' locks if none runs.
 
-    Raises `Locked` while another command holds a shard.
+    `progress` is told how many of the jobs or messages have been asked for. Raises `Locked` while another command holds a shard.
     """
     total = Answer()
     for part in _parts(request):
@@ -232,6 +239,7 @@ async def request_change(data: Path, request: Request, now: datetime, *, timeout
             skipped=total.skipped + answer.skipped,
             rule_book=answer.rule_book,
         )
+        progress(total.changed + len(total.skipped))
     return total
 
 

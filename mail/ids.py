@@ -25,6 +25,11 @@ def message_id(received_at: datetime, shard: int, entropy: bytes) -> str:
     return _encode(milliseconds.to_bytes(6, "big") + bytes((shard,)) + entropy)
 
 
+def first_id_at(moment: datetime) -> str:
+    """No message that was received before this time has a later id, none received then or after it an earlier one."""
+    return message_id(moment, 0, bytes(17))
+
+
 def message_id_of_file(raw: bytes, envelope: str) -> str:
     """The id of a replayed file, from bytes and envelope by SHA-256, so that two runs agree (semantics.md §8).
 

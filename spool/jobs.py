@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from mail.ids import first_id_at
+from spool.cancelling import KEY, cancel
 from spool.ports import Job, JobChange, JobKind, JobQuery, JobState, MessageState, NewJob, NotFound, Pause, Wanted
 from spool.schema import micros, moment, storable
 from spool.units import Change
@@ -12,10 +14,6 @@ FRESH = timedelta(hours=4)  # SES: retries last four hours; a redriven job gets 
 
 _COLUMNS = "id, kind, message_id, key, state, attempts, not_before, expires_at, destination, last, evaluation"
 _INSERT = f"INSERT INTO job ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-_LEDGER_KEY = (
-    "l.message_id || '/' || l.evaluation || '/' || l.rule || '/' || l.step "
-    "|| CASE l.recipient WHEN '' THEN '' ELSE '/' || l.recipient END"
-)
 
 _Row = tuple[int, str, str, str, str, int, int, int | None, str, str, int]
 
@@ -171,6 +169,10 @@ def select(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
         if value is not None:
             terms.append(f"{column} = ?")
             values.append(str(value))
+    for comparison, moment_ in ((">=", query.since), ("<", query.until)):
+        if moment_ is not None:
+            terms.append(f"message_id {comparison} ?")
+            values.append(first_id_at(moment_))
     if query.error is not None:
         terms.append("instr(last, ?) > 0")
         values.append(query.error)
@@ -179,7 +181,7 @@ def select(connection: sqlite3.Connection, query: JobQuery) -> list[Job]:
         values.extend(query.ids)
     if query.rule is not None or query.action is not None:
         terms.append(
-            f"EXISTS (SELECT 1 FROM ledger l WHERE l.message_id = job.message_id AND {_LEDGER_KEY} = job.key"  # noqa: S608
+            f"EXISTS (SELECT 1 FROM ledger l WHERE l.message_id = job.message_id AND {KEY} = job.key"  # noqa: S608
             " AND l.rule = ifnull(?, l.rule) AND l.action = ifnull(?, l.action))"
         )
         values.extend((query.rule, query.action))  # type: ignore[arg-type]
@@ -204,6 +206,7 @@ def change_many(
         job = _job(row)
         if state is None:
             connection.execute("DELETE FROM job WHERE id = ?", (job_id,))
+            cancel(connection, job, now)
         elif state is JobState.READY:
             expires = None if job.expires_at is None else micros(now + FRESH)
             values = (micros(now), expires, job_id)

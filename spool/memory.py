@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mail.errors import Misuse
+from mail.ids import first_id_at
 from mail.values import changed
 from spool import history
+from spool.cancelling import cancelled, cancels, key_of
 from spool.jobs import FRESH, state_after
 from spool.messages import next_walk
 from spool.ports import (
@@ -152,6 +154,8 @@ class MemorySpool:
         for job in chosen:
             if state is None:
                 del self._jobs[job.id]
+                rows = self._message(job.message_id).ledger
+                rows |= {key: cancelled(row, now) for key, row in rows.items() if cancels(job, row)}
             elif state is JobState.READY:
                 expires = None if job.expires_at is None else now + FRESH
                 self._jobs[job.id] = changed(job, state=state, not_before=now, expires_at=expires)
@@ -275,6 +279,10 @@ class MemorySpool:
         asked = {"message_id": query.message_id, "state": query.state, "destination": query.destination}
         if any(value is not None and getattr(job, name) != value for name, value in asked.items()):
             return False
+        if (query.since is not None and job.message_id < first_id_at(query.since)) or (
+            query.until is not None and job.message_id >= first_id_at(query.until)
+        ):
+            return False
         if (query.error is not None and query.error not in job.last) or (query.ids and job.id not in query.ids):
             return False
         if query.rule is None and query.action is None:
@@ -282,15 +290,10 @@ class MemorySpool:
         held = self._held.get(job.message_id)
         rows: Mapping[_LedgerKey, LedgerRow] = {} if held is None else held.ledger
         return any(
-            _key(row) == job.key and query.rule in (None, row.rule) and query.action in (None, row.action)
+            key_of(row) == job.key and query.rule in (None, row.rule) and query.action in (None, row.action)
             for row in rows.values()
         )
 
 
 def _is_over(held: _Held) -> bool:
     return held.message is None or held.message.state not in KEPT_STATES
-
-
-def _key(row: LedgerRow) -> str:
-    key = f"{row.message_id}/{row.evaluation}/{row.rule}/{row.index}"
-    return f"{key}/{row.recipient}" if row.recipient else key

@@ -234,7 +234,10 @@ class StoredMessage(Value, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobQuery:
-    """Which jobs; every field that is not None must hold. `rule` and `action` are looked up in the ledger by key."""
+    """Which jobs; every field that is not None must hold. `rule` and `action` are looked up in the ledger by key.
+
+    `since` and `until` are of the message's receipt; `until` is not among them.
+    """
 
     message_id: str | None = None
     state: JobState | None = None
@@ -242,6 +245,8 @@ class JobQuery:
     action: str | None = None
     destination: str | None = None
     error: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     ids: tuple[int, ...] = ()
     limit: int = 1000
 

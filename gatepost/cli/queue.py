@@ -1,11 +1,10 @@
 """`gatepost queue`: the jobs that are still to be done, and an operator's word on them."""
 
 import asyncio
-import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,22 @@ import msgspec
 from gatepost.cli.common import Exit, config_options, fail, json_option, print_json
 from gatepost.cli.exits import FAILED, FINDINGS, OK, USAGE
 from gatepost.cli.layout import faint, plural, table, visible, word
-from gatepost.cli.lookup import message_id_of, reader_of, state_directory, transactions
+from gatepost.cli.lookup import Span, reader_of, state_directory, transactions
+from gatepost.cli.queue_selection import EVERY, Selection, select
 from gatepost.cli.record import DIGITS_OF_DIGEST, job_lines, job_object, read_record, render_record, step_name
-from gatepost.control import NO_JOB, Answer, Operation, Request, Skipped, active_rule_book, request_change, takes
+from gatepost.control import (
+    IDS_AT_ONCE,
+    NO_JOB,
+    Answer,
+    Operation,
+    Request,
+    Skipped,
+    active_rule_book,
+    request_change,
+)
 from mail.errors import GatepostError
-from spool.ports import Job, JobQuery, JobState
+from spool.ports import Job, JobState
 from spool.reader import SpoolReader
-
-EVERY = 1_000_000  # jobs that one command changes at most; the spool takes no more than a tenth of it by default
-_JOB = re.compile(r"[1-9][0-9]{0,17}\Z")  # a number that SQLite holds; a message id begins with 0 for centuries
 
 Command = Callable[..., Any]
 
@@ -37,16 +43,6 @@ DONE_TO = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """The jobs meant by the command line. `messages` were named themselves; `is_bulk`: no job or message was named."""
-
-    jobs: list[Job]
-    messages: tuple[str, ...]
-    missing: tuple[int, ...]
-    is_bulk: bool
-
-
 def selecting(command: Command) -> Command:
     """The arguments and filters that every subcommand takes."""
     for option in (
@@ -56,6 +52,8 @@ def selecting(command: Command) -> Command:
         click.option("--action", help="Of this action: webhook, disk, ..."),
         click.option("--destination", help="For this host."),
         click.option("--error", help="Whose last error holds this text."),
+        click.option("--older-than", type=Span(), help="Of messages that came so long ago at least: 90s, 30m, 4h, 2d."),
+        click.option("--newer-than", type=Span(), help="Of messages that came less long ago."),
         click.option("--state", type=click.Choice([state.value for state in JobState]), help="In this state."),
     ):
         command = option(command)
@@ -188,7 +186,8 @@ def _change(
     try:
         if anew:
             _say_active(directory)
-        answer = asyncio.run(request_change(directory, request, datetime.now(UTC)))
+        total = len(request.jobs) or len(request.messages)
+        answer = asyncio.run(request_change(directory, request, datetime.now(UTC), progress=_shows(total)))
     except GatepostError as error:
         raise fail(visible(str(error)), FAILED) from error
     if anew:
@@ -197,6 +196,16 @@ def _change(
     _report(request, answer, as_json=as_json)
     if answer.skipped:
         raise Exit(FINDINGS)
+
+
+def _shows(total: int) -> Callable[[int], None]:
+    """Tells how far a large change has come, on a terminal."""
+
+    def show(done: int) -> None:
+        if total > IDS_AT_ONCE and sys.stderr.isatty():
+            click.echo(f"\r{done:,} of {total:,}", err=True, nl=done >= total)
+
+    return show
 
 
 def _request(operation: Operation, selection: Selection, *, anew: bool) -> Request:
@@ -247,39 +256,3 @@ def _report(request: Request, answer: Answer, *, as_json: bool) -> None:
     click.echo(f"{plural(answer.changed, noun)} {DONE_TO[request.operation]}.")
     for each in answer.skipped:
         click.echo(f"{visible(str(each.id))} {visible(each.why)}", err=True)
-
-
-async def select(
-    reader: SpoolReader,
-    ids: Iterable[str],
-    *,
-    message: str | None = None,
-    state: str | None = None,
-    operation: str | None = None,
-    limit: int = EVERY,
-    **texts: Any,
-) -> Selection:
-    """The jobs that ids and filters name together; of those that filters alone name, the ones that `operation` is for."""
-    numbers = [int(each) for each in ids if _JOB.match(each)]
-    named = [each for each in ids if not _JOB.match(each)]
-    messages = [await message_id_of(reader, each) for each in named]
-    query = JobQuery(
-        message_id=None if message is None else await message_id_of(reader, message),
-        state=None if state is None else JobState(state),
-        limit=limit,
-        **texts,
-    )
-    found: dict[int, Job] = {}
-    if numbers:
-        found |= {job.id: job for job in await reader.jobs(replace(query, ids=tuple(numbers)))}
-    for each in messages:
-        if query.message_id in (None, each):
-            found |= {job.id: job for job in await reader.jobs(replace(query, message_id=each))}
-    if not numbers and not messages:
-        found = {job.id: job for job in await reader.jobs(query) if operation is None or takes(operation, job)}
-    return Selection(
-        jobs=list(found.values()),
-        messages=tuple(messages),
-        missing=tuple(each for each in numbers if each not in found),
-        is_bulk=not numbers and not messages,
-    )

@@ -360,6 +360,27 @@ class TestOperator:
         assert await spool.jobs(JobQuery()) == []
         assert (await spool.message(identity(1))).state is MessageState.DONE
 
+    async def test_a_cancelled_jobs_step_is_tried_no_more_and_says_so(self, spool):
+        job = await self.dead(spool)
+        walking = await spool.accept(accepted(2))
+        held = JobChange(id=walking.id, state=JobState.READY, not_before=NOON, last="503")
+        rows = (ledger(2, 0, detail="kept"), ledger(2, 1, Result.FAILED, detail="503"))
+        await spool.record(Recorded(message_id=identity(2), ledger=rows, job=held))
+        await spool.record(Recorded(message_id=identity(1), ledger=(ledger(1, 0, Result.RETRYING, detail="504"),)))
+        await spool.record(Recorded(message_id=identity(1), ledger=(ledger(1, 1, Result.RETRYING),)))
+        assert await spool.change_jobs([job, walking.id], None, NOON + DAY) == 2
+        assert [(row.result, row.detail, row.at) for row in await spool.ledger(identity(1))] == [
+            (Result.SKIPPED, "cancelled; last: 504", NOON + DAY),
+            (Result.RETRYING, "", NOON),
+        ]
+        assert [row.detail for row in await spool.ledger(identity(2))] == ["kept", "cancelled; last: 503"]
+
+    async def test_jobs_are_selected_by_when_their_message_came(self, spool):
+        for number in (1, 2, 3):
+            await spool.accept(accepted(number, NOON + number * DAY))
+        query = JobQuery(since=NOON + 2 * DAY, until=NOON + 3 * DAY)
+        assert [job.message_id for job in await spool.jobs(query)] == [identity(2, NOON + 2 * DAY)]
+
     async def test_a_leased_job_stays_as_it_is(self, spool):
         job = await spool.accept(accepted())
         assert await spool.change_jobs([job.id], None, NOON) == 0

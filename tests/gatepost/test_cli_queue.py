@@ -96,6 +96,8 @@ async def open_and_close(state):
 @pytest.mark.parametrize(
     ("arguments", "mails"),
     [
+        (["--older-than", "1d"], [DEAD, PARKED, WAITING]),
+        (["--newer-than", "1d"], []),
         (["--state", "dead"], [DEAD]),
         (["--rule", "support"], [DEAD, PARKED]),
         (["--action", "lambda"], [WAITING]),
