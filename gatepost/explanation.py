@@ -7,6 +7,7 @@ from typing import Any
 from actions.ledger import of_evaluation
 from actions.loading import begun, walked
 from actions.protocol import Prepend
+from actions.topic_notification import TYPE as NOTIFICATION
 from mail.envelope import Envelope
 from mail.headers import parse_header
 from mail.outcome import Outcome, Result
@@ -66,9 +67,9 @@ def stored_story(
     told = story(file=None, receipt=receipt, reply=reply, evaluation=reached, prepend=prepend)
     if over:
         return told
-    # A part of an action, such as the notification of its topic, is no step of the walk: it is told behind them.
-    whole = [row for row in recorded if not row.recipient]
-    parts = [row for row in recorded if row.recipient]
+    # The notification of an action's topic is no step of the walk: it is told behind them.
+    whole = [row for row in recorded if row.action != NOTIFICATION]
+    parts = [row for row in recorded if row.action == NOTIFICATION]
     told["steps"] = [
         {**step, "outcome": row.result.value, "detail": row.detail}
         for step, row in zip(told["steps"], whole, strict=False)
@@ -83,7 +84,7 @@ def _answered(start: Evaluation) -> Evaluation:
 
 
 def _reached(row: LedgerRow) -> dict[str, Any]:
-    """A part, or a step whose attempt failed and holds the walk: it was reached, and the walk has not gone on."""
+    """A notification, or a step whose attempt failed and holds the walk: it was reached, and the walk has not gone on."""
     return {"rule": row.rule, "action": row.action, "recipients": [], "outcome": row.result.value, "detail": row.detail}
 
 

@@ -115,6 +115,29 @@ def test_a_part_of_an_action_does_not_stand_for_the_next_step():
     assert story["steps"][-1]["detail"] == "published"
 
 
+def test_objects_of_several_recipients_are_told_one_by_one():
+    rules = RULES.replace(b"{disk: {path: mail}}", b'{disk: {path: mail, object_key_prefix: "{recipient.address}"}}')
+    loaded = load_text(rules, "rules.yaml", Path())
+    assert loaded.book is not None
+    compiled = compile_book(loaded.book)
+    both = Envelope(
+        reverse_path=None,
+        recipients=tuple(Recipient(mailbox=parse_mailbox(f"{name}@ours.example")) for name in "xy"),
+    )
+    message = changed(receipt(), envelope=both)
+    *_, end = walk(Evaluation.start(compiled, message), DONE)
+    late = Outcome(result=Result.RETRYING, detail="full")
+    steps_run = [trace.step for trace in end.steps]
+    ledger = [row_for(step, late if step.part == "y@ours.example" else DONE, at=NOW, attempts=1) for step in steps_run]
+    story = stored_story(message, compiled, ledger, 0, ACCEPT, prepend)
+    assert [(step["action"], step["recipients"], step["outcome"]) for step in story["steps"][:4]] == [
+        ("add_header", ["x@ours.example", "y@ours.example"], "done"),
+        ("disk", ["x@ours.example"], "done"),
+        ("disk", ["y@ours.example"], "retrying"),
+        ("webhook", ["x@ours.example", "y@ours.example"], "done"),
+    ]
+
+
 def test_a_message_that_was_refused_in_the_session_is_told_to_its_end():
     story = told([], reply_object(reply_from(550, None, "No")), spf="fail")
     assert [(rule["name"], rule["matched"]) for rule in story["rules"]] == [
