@@ -12,6 +12,9 @@ clamd:clamav-daemon
 rspamd:rspamd
 spamd:spamd
 spamassassin:spamassassin
+strace:strace
+gcc:gcc
+cc:libc6-dev
 '
 wanted=
 for line in $ENGINES; do
