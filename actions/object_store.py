@@ -19,6 +19,7 @@ from pathlib import Path
 from actions.object_files import Batch, Put, Syncfs, fail, load_syncfs, sync_file_systems
 
 BATCH = 32
+GATHER_SECONDS = 0.005  # semantics.md §6: so long a batch gathers while one follows the other
 _THREADS = 16  # so many roots may hang before another one waits
 _ON_LOOP_OCTETS = 512 * 1024  # of a whole batch: about 0.1 ms of copying
 
@@ -64,6 +65,7 @@ class _Root:
         self._threads = threads
         self._waiting: list[Put] = []
         self._is_local = False  # known after the first round
+        self._ended_at = -GATHER_SECONDS
 
     def add(self, put: Put) -> None:
         self._waiting.append(put)
@@ -71,8 +73,11 @@ class _Root:
             self.worker = asyncio.create_task(self._work())
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             written = Batch(self._root, [])
+            if loop.time() - self._ended_at < GATHER_SECONDS:
+                await asyncio.sleep(GATHER_SECONDS)
             while self._waiting or written.puts:
                 naming, written = written, Batch(self._root, self._waiting[:BATCH])
                 del self._waiting[:BATCH]
@@ -85,7 +90,10 @@ class _Root:
                 naming.release()
                 for put in (*naming.puts, *written.remove_failed()):
                     _settle(put)
+                if 0 < len(self._waiting) < BATCH:
+                    await asyncio.sleep(GATHER_SECONDS)
         finally:
+            self._ended_at = loop.time()
             self.worker = None
 
     async def _round(self, naming: Batch, writing: Batch) -> None:

@@ -43,7 +43,7 @@ from spool.retention import Sweeper
 from spool.schema import open_for_reading, reading
 from spool.shard_lock import BODIES, FILE, ShardLock
 from spool.units import Change
-from spool.writer import Writer
+from spool.writer import BUSY_SECONDS, LAZY_SECONDS, Writer
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class SqliteSpool:
             return Change(result=None, moves_due=False)
 
         crowded = self._writer.queued_units > _UNWAITED_ROWS
-        future = self._writer.submit(apply, lazy=not crowded)
+        future = self._writer.submit(apply, patience=0 if crowded else LAZY_SECONDS)
         if crowded:
             await future
         else:
@@ -175,7 +175,9 @@ class SqliteSpool:
         return self._due
 
     async def record(self, unit: Recorded) -> None:
-        await self._writer.submit(lambda connection: messages.record(connection, unit, self._ids))
+        # Nobody outside waits for it, and each commit is a sync: beside others it joins the next group.
+        patience = BUSY_SECONDS if self._writer.is_busy else 0
+        await self._writer.submit(lambda connection: messages.record(connection, unit, self._ids), patience=patience)
 
     async def message(self, message_id: str) -> StoredMessage:
         return self._read(messages.select, message_id)

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from mail.counters import Histogram
+from spool.pace import Pace
 from spool.ports import Broken, Full
 from spool.schema import is_full
 from spool.units import Change, Group, Unit, broken, is_of_the_store, take
@@ -30,6 +31,7 @@ from spool.units import Change, Group, Unit, broken, is_of_the_store, take
 T = TypeVar("T")
 
 LAZY_SECONDS = 0.25
+BUSY_SECONDS = 0.005  # semantics.md §6: so long an outcome waits for company while groups follow each other
 ALONE_SECONDS = 1.0  # so long a unit that runs alone stands back behind the others
 
 
@@ -61,8 +63,8 @@ class Writer:
         self._then: deque[Unit] = deque()
         self._alone: deque[Unit] = deque()
         self._flying: Group | None = None
-        self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._pace = Pace(self._stage)
+        self._answered_at = -BUSY_SECONDS
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = False
         self.failure: Broken | None = None
@@ -77,12 +79,12 @@ class Writer:
         *,
         first: bool = False,
         alone: bool = False,
-        lazy: bool = False,
+        patience: float = 0.0,
         bare: bool = False,
         octets: int = 0,
         abandoned: Callable[[T], None] | None = None,
     ) -> "asyncio.Future[T]":
-        """Queue a unit: `first` before others, `alone` in the thread, `lazy` with the next group or within a quarter second.
+        """Queue a unit: `first` before others, `alone` in the thread, with the next group or within `patience` seconds.
 
         `bare`, with `alone`: outside any transaction. `abandoned` gets the result, durable, when nobody waits for it any more.
         """
@@ -95,14 +97,15 @@ class Writer:
         line = self._first if first else self._alone if alone else self._then
         line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
-        if self._flying is not None or self._scheduled:
-            return future
-        if not lazy:
-            self._scheduled = True
-            loop.call_soon(self._stage)
-        elif self._timer is None:
-            self._timer = loop.call_later(LAZY_SECONDS, self._stage)
+        self._pace.note(loop, patience)
+        if self._flying is None:
+            self._pace.arm(loop)
         return future
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether groups follow each other closely, so that a unit without hurry will find company."""
+        return self._loop is not None and self._loop.time() - self._answered_at < BUSY_SECONDS
 
     @property
     def queued_units(self) -> int:
@@ -135,18 +138,9 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
         return True
 
-    def _wake(self) -> None:
-        """Stage after the callers that were just answered have run: what they submit at once belongs to the same group."""
-        if not self._scheduled and self._loop is not None and (self._first or self._then or self._alone):
-            self._scheduled = True
-            self._loop.call_soon(self._stage)
-
     def _stage(self) -> None:
         """Apply the next group's units and hand it to the thread; on the loop."""
-        self._scheduled = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._pace.clear()
         if self._flying is not None or self.failure is not None:
             return
         overdue = bool(self._alone) and self._monotonic() - self._alone[0].since > ALONE_SECONDS
@@ -162,6 +156,9 @@ class Writer:
         else:
             return
         self._flying = group
+        assert self._loop is not None
+        if self._first or self._then or self._alone:
+            self._pace.note(self._loop, 0)
         self._work.put(group)
 
     def _apply_all(self, units: list[Unit]) -> bool:
@@ -267,6 +264,8 @@ class Writer:
                     unit.future.set_exception(Broken(str(group.failure)))
             self.fail(group.failure)
             return
+        assert self._loop is not None
+        self._answered_at = self._loop.time()
         self._commit_seconds.observe(group.seconds)
         for unit in group.units:
             self.queued_octets -= unit.octets
@@ -275,7 +274,7 @@ class Writer:
             elif not unit.future.done():
                 assert unit.error is not None
                 unit.future.set_exception(unit.error)
-        self._wake()
+        self._pace.arm(self._loop)
 
     def _settle(self, unit: Unit, change: Change[Any]) -> None:
         self._landed(change)

@@ -201,23 +201,23 @@ async def test_a_caller_that_goes_away_cancels_nothing_and_its_result_is_handed_
     assert handed == ["a"]
 
 
-async def test_a_lazy_unit_goes_with_the_next_group(made):
+async def test_a_patient_unit_goes_with_the_next_group(made):
     writer, scripted = made
-    lazy = writer.submit(note("lazy"), lazy=True)
+    patient = writer.submit(note("patient"), patience=3600)
     for _ in range(20):
         await asyncio.sleep(0)
     assert scripted.said == []
     await writer.submit(note("a"))
-    assert lazy.done()
+    assert patient.done()
     assert scripted.said.count("COMMIT") == 1
 
 
 async def test_closing_writes_what_waits(made):
     writer, scripted = made
-    lazy = writer.submit(note("lazy"), lazy=True)
+    patient = writer.submit(note("patient"), patience=3600)
     assert await writer.close()
-    assert lazy.result() == "lazy"
-    assert words(scripted) == ["lazy"]
+    assert patient.result() == "patient"
+    assert words(scripted) == ["patient"]
     assert not await writer.close()
 
 

@@ -1,0 +1,83 @@
+"""A group begins when the least patient of those who wait has no more patience."""
+
+import math
+
+import pytest
+
+from spool.pace import Pace
+
+
+class Loop:
+    """A loop whose clock stands still, and that keeps what it was asked to call."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.called = []
+
+    def time(self):
+        return self.now
+
+    def call_soon(self, begin):
+        return self.call_at(-math.inf, begin)
+
+    def call_at(self, when, begin):
+        handle = Handle(self, when)
+        self.called.append(handle)
+        return handle
+
+    @property
+    def due(self):
+        return [handle.when for handle in self.called]
+
+
+class Handle:
+    def __init__(self, loop, when):
+        self.loop, self.when = loop, when
+
+    def cancel(self):
+        self.loop.called.remove(self)
+
+
+@pytest.fixture
+def made():
+    return Pace(lambda: None), Loop()
+
+
+def test_without_patience_it_begins_at_once(made):
+    pace, loop = made
+    pace.note(loop, 0)
+    pace.arm(loop)
+    assert loop.due == [-math.inf]
+
+
+def test_the_least_patient_decides_whoever_came_first(made):
+    pace, loop = made
+    for patience, due in ((0.25, 100.25), (3600, 100.25), (0.005, 100.005), (0, -math.inf), (0.005, -math.inf)):
+        pace.note(loop, patience)
+        pace.arm(loop)
+        assert loop.due == [due]
+
+
+def test_what_was_noted_under_way_counts_when_the_group_has_ended(made):
+    pace, loop = made
+    pace.clear()
+    pace.note(loop, 0.005)
+    assert loop.due == []
+    loop.now += 0.004
+    pace.arm(loop)
+    assert loop.due == [100.005]
+    pace.clear()
+    pace.note(loop, 0.005)
+    loop.now += 0.006
+    pace.arm(loop)
+    assert loop.due == [-math.inf]
+
+
+def test_nothing_begins_where_nobody_waits(made):
+    pace, loop = made
+    pace.arm(loop)
+    pace.note(loop, 0)
+    pace.arm(loop)
+    pace.clear()
+    pace.arm(loop)
+    assert loop.due == []
