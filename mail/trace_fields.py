@@ -34,7 +34,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def rfc5322_date(when: datetime) -> str:
     """`Thu, 13 Jan 2022 21:02:45 +0000`; `when` is UTC. No locale takes part."""
     day, month = _DAYS[when.weekday()], _MONTHS[when.month - 1]
-    return f"{day}, {when.day:02} {month} {when.year:04} {when:%H:%M:%S} +0000"
+    clock = f"{when.hour:02}:{when.minute:02}:{when.second:02}"  # strftime costs five times as much
+    return f"{day}, {when.day:02} {month} {when.year:04} {clock} +0000"
 
 
 def prepended_fields(

@@ -43,10 +43,9 @@ from spool.retention import Sweeper
 from spool.schema import open_for_reading, reading
 from spool.shard_lock import BODIES, FILE, ShardLock
 from spool.units import Change
-from spool.writer import BUSY_SECONDS, LAZY_SECONDS, Writer
+from spool.writer import LAZY_SECONDS, Writer
 
 T = TypeVar("T")
-
 _KNOWN_ANSWERS = 50_000
 _UNWAITED_ROWS = 1024  # so many refused transactions may wait for the next group before a session waits with them
 
@@ -175,9 +174,8 @@ class SqliteSpool:
         return self._due
 
     async def record(self, unit: Recorded) -> None:
-        # Nobody outside waits for it, and each commit is a sync: beside others it joins the next group.
-        patience = BUSY_SECONDS if self._writer.is_busy else 0
-        await self._writer.submit(lambda connection: messages.record(connection, unit, self._ids), patience=patience)
+        patience = self._writer.patience
+        await self._writer.submit(lambda opened: messages.record(opened, unit, self._ids), patience=patience)
 
     async def message(self, message_id: str) -> StoredMessage:
         return self._read(messages.select, message_id)

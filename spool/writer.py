@@ -103,9 +103,10 @@ class Writer:
         return future
 
     @property
-    def is_busy(self) -> bool:
-        """Whether groups follow each other closely, so that a unit without hurry will find company."""
-        return self._loop is not None and self._loop.time() - self._answered_at < BUSY_SECONDS
+    def patience(self) -> float:
+        """How long a unit that nobody outside waits for should wait: while groups follow each other closely it finds company."""
+        is_busy = self._loop is not None and self._loop.time() - self._answered_at < BUSY_SECONDS
+        return BUSY_SECONDS if is_busy else 0.0
 
     @property
     def queued_units(self) -> int:
