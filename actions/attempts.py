@@ -1,5 +1,7 @@
 """One attempt of one step: the action's answer, or its exception in the ledger's words."""
 
+from __future__ import annotations  # those of inner functions are made anew at every call otherwise
+
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
@@ -41,8 +43,8 @@ class Attempts:
     environment: Mapping[str, str]
     clock: Callable[[], datetime]
     destinations: Destinations
-    running: set["asyncio.Task[Outcome]"] = field(default_factory=set)
-    detached: dict[str, "asyncio.Task[Outcome]"] = field(default_factory=dict)
+    running: set[asyncio.Task[Outcome]] = field(default_factory=set)
+    detached: dict[str, asyncio.Task[Outcome]] = field(default_factory=dict)
 
     def destination(self, step: Step) -> str:
         """Where the step goes; "" too for parameters that cannot be resolved now."""
@@ -51,12 +53,12 @@ class Attempts:
         except Temporary:
             return ""
 
-    def start(self, loaded: Loaded, step: Step, attempt: int, destination: str) -> "asyncio.Task[Outcome]":
+    def start(self, loaded: Loaded, step: Step, attempt: int, destination: str) -> asyncio.Task[Outcome]:
         """Begin an attempt whose place at `destination` is taken; the place is given back when it ends."""
         task = asyncio.create_task(self._run(loaded, step, attempt), name=step.key)
         self.running.add(task)
 
-        def ended(task: "asyncio.Task[Outcome]") -> None:
+        def ended(task: asyncio.Task[Outcome]) -> None:
             self.running.discard(task)
             self.destinations.leave(destination)
 

@@ -5,6 +5,8 @@
 Whoever needs a valid mailbox gives `address` to `mail.address.parse_mailbox`.
 """
 
+from __future__ import annotations  # those of inner functions are made anew at every call otherwise
+
 import re
 from dataclasses import dataclass
 

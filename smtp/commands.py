@@ -1,5 +1,7 @@
 """The commands that change the session's state (semantics.md §7), each a function of the machine and its argument."""
 
+from __future__ import annotations  # those of inner functions are made anew at every call otherwise
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -46,7 +48,7 @@ _ARGUMENT_SHOWN = 256
 LINE_LIMIT = "smtp.line_limit"
 
 
-def read_line(machine: "Machine", data: bytes, at: int) -> bool:
+def read_line(machine: Machine, data: bytes, at: int) -> bool:
     """Run the command line that begins there; False where its end has not come."""
     limits, strict = machine.config.limits, machine.strict
     end = data.find(b"\n", at)
@@ -69,7 +71,7 @@ def read_line(machine: "Machine", data: bytes, at: int) -> bool:
     return True
 
 
-def run(machine: "Machine", line: bytes) -> None:
+def run(machine: Machine, line: bytes) -> None:
     """One command line without its CRLF."""
     counts, limits = machine.counts, machine.config.limits
     verb, _, argument = line.partition(b" ")
@@ -91,15 +93,15 @@ def _shown(verb: bytes) -> str:
     return verb[:16].decode("ascii", "replace") if verb.isalnum() else ""
 
 
-def _ehlo(machine: "Machine", argument: bytes) -> None:
+def _ehlo(machine: Machine, argument: bytes) -> None:
     _greet(machine, "EHLO", parse_hello(argument))
 
 
-def _helo(machine: "Machine", argument: bytes) -> None:
+def _helo(machine: Machine, argument: bytes) -> None:
     _greet(machine, "HELO", parse_hello(argument))
 
 
-def _greet(machine: "Machine", verb: str, name: str) -> None:
+def _greet(machine: Machine, verb: str, name: str) -> None:
     machine.drop_transaction()
     protocol = "SMTP" if verb == "HELO" else "ESMTPS" if machine.client.tls else "ESMTP"  # RFC 3848
     client = changed(machine.client, helo=machine.helo_override or name, protocol=protocol)
@@ -107,7 +109,7 @@ def _greet(machine: "Machine", verb: str, name: str) -> None:
     machine.ask(Hello(client))
 
 
-def answered_hello(machine: "Machine", event: Hello, reply: Reply | None) -> None:
+def answered_hello(machine: Machine, event: Hello, reply: Reply | None) -> None:
     if reply is not None:
         machine.send(reply)
         return
@@ -123,7 +125,7 @@ def answered_hello(machine: "Machine", event: Hello, reply: Reply | None) -> Non
         machine.send_raw(banner(config))
 
 
-def _xclient(machine: "Machine", argument: bytes) -> None:
+def _xclient(machine: Machine, argument: bytes) -> None:
     if not trusts(machine.config, machine.peer):
         raise Refusal(UNKNOWN_COMMAND)
     if machine.transaction.is_open:
@@ -134,7 +136,7 @@ def _xclient(machine: "Machine", argument: bytes) -> None:
     machine.ask(Hello(client))
 
 
-def _starttls(machine: "Machine", argument: bytes) -> None:
+def _starttls(machine: Machine, argument: bytes) -> None:
     if machine.config.tls is None:
         raise Refusal(NOT_IMPLEMENTED)
     if argument.strip():
@@ -145,7 +147,7 @@ def _starttls(machine: "Machine", argument: bytes) -> None:
     machine.start_tls()
 
 
-def _mail(machine: "Machine", argument: bytes) -> None:
+def _mail(machine: Machine, argument: bytes) -> None:
     if not machine.greeted_with:
         raise Refusal(BAD_SEQUENCE.because("Send EHLO first"))
     if machine.transaction.is_open:
@@ -160,7 +162,7 @@ def _mail(machine: "Machine", argument: bytes) -> None:
     machine.ask(Mail(mail.reverse_path, mail.declared_size, mail.smtputf8))
 
 
-def answered_mail(machine: "Machine", reply: Reply | None) -> None:
+def answered_mail(machine: Machine, reply: Reply | None) -> None:
     reply = reply or TRY_AGAIN
     if reply.is_positive:
         machine.counts.transactions += 1
@@ -168,7 +170,7 @@ def answered_mail(machine: "Machine", reply: Reply | None) -> None:
     machine.send(reply)
 
 
-def _rcpt(machine: "Machine", argument: bytes) -> None:
+def _rcpt(machine: Machine, argument: bytes) -> None:
     transaction = machine.transaction
     if transaction.mail is None:
         raise Refusal(NEED_MAIL)
@@ -185,7 +187,7 @@ def _rcpt(machine: "Machine", argument: bytes) -> None:
         machine.ask(Rcpt(mailbox))
 
 
-def answered_rcpt(machine: "Machine", event: Rcpt, reply: Reply | None) -> None:
+def answered_rcpt(machine: Machine, event: Rcpt, reply: Reply | None) -> None:
     reply = reply or TRY_AGAIN
     if reply.is_positive:
         machine.transaction.recipients[event.mailbox] = Recipient(mailbox=event.mailbox)
@@ -199,7 +201,7 @@ def answered_rcpt(machine: "Machine", event: Rcpt, reply: Reply | None) -> None:
     machine.send(reply)
 
 
-def _data(machine: "Machine", argument: bytes) -> None:
+def _data(machine: Machine, argument: bytes) -> None:
     transaction = machine.transaction
     if argument.strip():
         raise Refusal(SYNTAX_ERROR)
@@ -213,7 +215,7 @@ def _data(machine: "Machine", argument: bytes) -> None:
     machine.send(START_DATA)
 
 
-def _bdat(machine: "Machine", argument: bytes) -> None:
+def _bdat(machine: Machine, argument: bytes) -> None:
     octets, is_last = parse_bdat(argument)
     transaction, limits = machine.transaction, machine.config.limits
     refusal: Reply | None = None
@@ -232,37 +234,37 @@ def _bdat(machine: "Machine", argument: bytes) -> None:
     start_chunk(machine, Chunk(octets_left=octets, is_last=is_last, refusal=refusal, limit=limit))
 
 
-def _rset(machine: "Machine", argument: bytes) -> None:
+def _rset(machine: Machine, argument: bytes) -> None:
     if argument.strip():
         raise Refusal(SYNTAX_ERROR)
     machine.drop_transaction()
     machine.send(OK)
 
 
-def _quit(machine: "Machine", argument: bytes) -> None:
+def _quit(machine: Machine, argument: bytes) -> None:
     if argument.strip():
         raise Refusal(SYNTAX_ERROR)
     machine.send(BYE)
 
 
-def _inherited(name: str) -> "Command":
-    def ask(machine: "Machine", argument: bytes) -> None:
+def _inherited(name: str) -> Command:
+    def ask(machine: Machine, argument: bytes) -> None:
         machine.ask(Verb(name, argument[:_ARGUMENT_SHOWN].decode("ascii", "replace")))
 
     return ask
 
 
-def _auth(_machine: "Machine", _argument: bytes) -> None:
+def _auth(_machine: Machine, _argument: bytes) -> None:
     raise Refusal(NOT_IMPLEMENTED)  # nobody logs in to an MX, and offering it would attract those who guess
 
 
-def _foreign(_machine: "Machine", _argument: bytes) -> None:
+def _foreign(_machine: Machine, _argument: bytes) -> None:
     raise Refusal(
         UNKNOWN_COMMAND.closing()
     )  # a browser was talked into speaking to us; its next lines are not SMTP either
 
 
-def _unknown(_machine: "Machine", _argument: bytes) -> None:
+def _unknown(_machine: Machine, _argument: bytes) -> None:
     raise Refusal(UNKNOWN_COMMAND)
 
 

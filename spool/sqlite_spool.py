@@ -133,7 +133,7 @@ class SqliteSpool:
         day = messages.used_day(unit.history.at)
         job_id = self._ids.take() if unit.job is not None else 0
 
-        def apply(connection: sqlite3.Connection) -> Change[Job | None]:
+        def apply(connection: sqlite3.Connection) -> "Change[Job | None]":
             known = self._known
             fresh = {digest: records for digest, records in unit.answers.items() if known.get(digest, -1) < day}
             messages.insert(connection, unit, fresh)
@@ -145,7 +145,7 @@ class SqliteSpool:
         return self._writer.submit(apply, first=True, octets=len(unit.raw), abandoned=self._give_back)
 
     async def log(self, row: HistoryRow) -> None:
-        def apply(connection: sqlite3.Connection) -> Change[None]:
+        def apply(connection: sqlite3.Connection) -> "Change[None]":
             history.log(connection, row)
             return Change(result=None, moves_due=False)
 

@@ -8,6 +8,8 @@ other; its traceback goes to `Judgement.crashes`, for history and log, and never
 When every answer is cached, the body is small and nothing is scanned, no task is made and the loop is not visited.
 """
 
+from __future__ import annotations  # those of inner functions are made anew at every call otherwise
+
 from datetime import datetime
 
 from mail.client import Client
