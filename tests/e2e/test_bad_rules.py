@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -152,9 +153,10 @@ def test_a_second_gateway_on_the_same_state_is_refused(gateway: Start) -> None:
 
 
 def test_every_action_without_a_target_is_told_before_the_start_is_refused(gateway: Start) -> None:
-    arn = "arn:aws:lambda:eu-west-1:123456789012:function"
-    two = ", ".join(f'{{lambda: {{function_arn: "{arn}:f{number}"}}}}' for number in (1, 2))
-    live = gateway(start=False, rules=GOOD.replace("{disk: {path: mail}}", two))
+    arn = "arn:aws:workmail:eu-west-1:123456789012:organization"
+    actions = [{"WorkmailAction": {"OrganizationArn": f"{arn}/m-{number}"}} for number in (1, 2)]
+    rule = {"Name": "all", "Enabled": True, "Recipients": ["example.com"], "Actions": actions}
+    live = gateway(start=False, rules=json.dumps({"Metadata": {"Name": "ours"}, "Rules": [rule]}))
     live.launch()
     assert live.wait() == 1
     assert live.output.count(" has no local target") == 2

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,18 +62,13 @@ for back in (lambda: os.setuid(0), lambda: os.seteuid(0), lambda: os.setgid(0)):
 
 
 @root_only
-def test_root_is_given_up_for_good_and_the_state_directory_is_the_users(tmp_path):
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", BECOME, str(tmp_path / "var")], capture_output=True, text=True, check=False
-        )
-    finally:
-        for parent in tmp_path.parents[:2]:
-            parent.chmod(0o700)
-    assert done.stdout.split("\n")[:4] == ["True True False", "for good", "for good", "for good"], done.stderr
-    assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
+def test_root_is_given_up_for_good_and_the_state_directory_is_the_users():
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own directories are closed to everybody else
+        os.chmod(directory, 0o755)
+        state = Path(directory) / "var"
+        done = subprocess.run([sys.executable, "-c", BECOME, str(state)], capture_output=True, text=True, check=False)
+        assert done.stdout.split("\n")[:4] == ["True True False", "for good", "for good", "for good"], done.stderr
+        assert state.stat().st_mode & 0o777 == 0o700
 
 
 @root_only
