@@ -80,7 +80,9 @@ def check_signature(request: Signed, secret_of: Callable[[str], Secret | None], 
     return key_id
 
 
-def signature_of(request: Signed, names: str, payload: str, at: str, key: tuple[str, str, str]) -> str:
+def signature_of(
+    request: Signed, names: str, payload: str, at: str, key: tuple[str, str, str], service: str = "s3"
+) -> str:
     """The signature in hex over the fields `names` (`host;x-amz-date`), with the key of (secret, date, region)."""
     secret, date, region = key
     canonical = "\n".join(
@@ -95,9 +97,9 @@ def signature_of(request: Signed, names: str, payload: str, at: str, key: tuple[
         )
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = "\n".join((ALGORITHM, at, f"{date}/{region}/s3/aws4_request", digest))
+    text = "\n".join((ALGORITHM, at, f"{date}/{region}/{service}/aws4_request", digest))
     signing = f"AWS4{secret}".encode()
-    for part in (date, region, "s3", "aws4_request", text):
+    for part in (date, region, service, "aws4_request", text):
         signing = hmac.new(signing, part.encode(), hashlib.sha256).digest()
     return signing.hex()
 
