@@ -55,3 +55,16 @@ def _thrown(coroutine: Answer, error: BaseException) -> Generator[Any, Any, Repl
 async def resumed(coroutine: Answer, waiting: Any) -> Reply | None:
     """Await the rest of `coroutine`, whose first `send` gave `waiting`."""
     return await _Rest(coroutine, waiting)
+
+
+def begun(coroutine: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+    """The rest of a coroutine that is started here and now, for a task."""
+    try:
+        waiting = coroutine.send(None)
+    except StopIteration:
+        return _ended()
+    return resumed(coroutine, waiting)  # type: ignore[return-value]  # it returns what the coroutine does
+
+
+async def _ended() -> None:
+    pass

@@ -16,7 +16,7 @@ from mail.client import Client, canonical_ip
 from mail.reply import SHUTTING_DOWN, TIMED_OUT, TRY_AGAIN, Reply
 from smtp.backend import Backend
 from smtp.budget import Budget
-from smtp.calls import call, resumed
+from smtp.calls import begun, call, resumed
 from smtp.config import SmtpConfig
 from smtp.door import Denial
 from smtp.events import Arrived, Breathe, Close, Data, Event, Greet, StartTls, Verb
@@ -175,9 +175,9 @@ class Driver(asyncio.Protocol):
     def _perform(self, event: Event) -> bool:
         """Whether the event was answered at once. Most are, and a task for each would cost more than the answer."""
         if type(event) is StartTls:
-            self._owner.keep(self._secure())
-            if self.transport is not None:
-                self.transport.pause_reading()
+            self._flush()
+            # At once: behind implicit TLS the client's first octets are there already, and must find TLS at the transport.
+            self._owner.keep(begun(self._secure()))
             return False
         if type(event) is Breathe:
             self._owner.loop.call_soon(self._go_on, None)
