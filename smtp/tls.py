@@ -4,6 +4,7 @@
 *Failure.* `Permanent` where a certificate or key cannot be read or does not fit.
 """
 
+import contextlib
 import datetime
 import os
 import ssl
@@ -114,12 +115,14 @@ def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ) + certificate.public_bytes(serialization.Encoding.PEM)
-    # Two workers may start at once: each writes its own file, and the last rename stands, whole.
+    # Workers start at once: the first one's stands for all, since OpenSSL reads the file twice and must not see two.
     unfinished = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
-    unfinished.rename(path)
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(unfinished)
+    unfinished.unlink()
     return path
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 import uvloop
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mail.errors import Permanent
 from smtp.config import Limits, SmtpConfig, Timeouts
@@ -376,6 +377,22 @@ def test_a_taken_port_is_an_error(run: Callable[[Test], None]) -> None:
                 await listen((host, port), Recording().sessions, CONFIG)
 
     run(test)
+
+
+def test_of_two_workers_that_sign_a_certificate_at_once_the_first_one_s_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "first").mkdir()
+    first = self_signed(tmp_path / "first", "mx.test", NOW)
+    generate, path = ec.generate_private_key, tmp_path / "self-signed.pem"
+
+    def while_another_was_quicker(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
+        path.hardlink_to(first)
+        return generate(curve)
+
+    monkeypatch.setattr(ec, "generate_private_key", while_another_was_quicker)
+    assert self_signed(tmp_path, "mx.test", NOW).read_bytes() == first.read_bytes()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["first", "self-signed.pem"]
 
 
 def test_the_self_signed_certificate_is_made_once_and_private(tmp_path: Path) -> None:
