@@ -7,7 +7,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from gatepost.kept_file import kept
 from mail.errors import Permanent
+from smtp.tls import self_signed
 
 FILE = "sns-signing.pem"
-_VALID, _BACKDATED = timedelta(days=3650), timedelta(days=1)
 _HASHES: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}  # noqa: S303 - SNS's own version 1
 
 
@@ -58,7 +58,7 @@ class SnsSigner:
 
 
 def _load_or_make(path: Path, hostname: str, now: datetime) -> _Loaded:
-    data = kept(path, lambda: _made(hostname, now))
+    data = kept(path, lambda: self_signed(hostname, now, rsa.generate_private_key(65537, 2048)))
     try:
         key = serialization.load_pem_private_key(data, None)
         certificate = x509.load_pem_x509_certificate(data)
@@ -68,21 +68,3 @@ def _load_or_make(path: Path, hostname: str, now: datetime) -> _Loaded:
         raise Permanent(f"{path} holds no RSA key with its certificate")
     name = f"SimpleNotificationService-{certificate.fingerprint(hashes.SHA256()).hex()[:32]}.pem"
     return _Loaded(key=key, certificate=certificate.public_bytes(serialization.Encoding.PEM), name=name)
-
-
-def _made(hostname: str, now: datetime) -> bytes:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname[:64])])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + _VALID)
-        .sign(key, hashes.SHA256())
-    )
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ) + certificate.public_bytes(serialization.Encoding.PEM)

@@ -19,6 +19,7 @@ from gatepost.aws_topics import AwsQueues, AwsTopics
 from gatepost.edge import limits_of
 from gatepost.functions import Functions, functions_of
 from gatepost.http_client import AiohttpClient
+from gatepost.kept_file import kept
 from gatepost.onward import onward_of
 from gatepost.plugins import plugins_of
 from gatepost.publishing import Publishing, base_url_of, publishing_of
@@ -104,10 +105,14 @@ def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig
 
 
 def certificate_of(settings: Settings) -> Path | None:
-    """The file of the certificate in use; None where TLS is off. Raises as `self_signed` does."""
+    """The file of the certificate in use, our own made first if need be; None where TLS is off. Raises as `kept` does."""
     if not settings.tls_enabled:
         return None
-    return settings.tls_certificate or self_signed(settings.data, hostname_of(settings), now())
+    if settings.tls_certificate is not None:
+        return settings.tls_certificate
+    own = settings.data / "self-signed.pem"
+    kept(own, lambda: self_signed(hostname_of(settings), now()))
+    return own
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

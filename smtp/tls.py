@@ -4,9 +4,7 @@
 *Failure.* `Permanent` where a certificate or key cannot be read or does not fit.
 """
 
-import contextlib
 import datetime
-import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mail.client import Tls
 from mail.errors import Malformed, Permanent
@@ -94,36 +92,25 @@ def why_failed(error: Exception) -> str:
     return "it took too long" if isinstance(error, TimeoutError) else "the client was gone"
 
 
-def self_signed(directory: Path, hostname: str, now: datetime.datetime) -> Path:
-    """The PEM file with our own certificate and key in the state directory, made there (0600) if it is not."""
-    path = directory / "self-signed.pem"
-    if path.exists():
-        return path
-    key = ec.generate_private_key(ec.SECP256R1())
+def self_signed(hostname: str, now: datetime.datetime, key: rsa.RSAPrivateKey | None = None) -> bytes:
+    """A key (a new one on P-256 if none is given) and the certificate it signed for itself, in PEM. It lasts ten years."""
+    signer = key or ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hostname[:64])])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(key.public_key())
+        .public_key(signer.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATED)
         .not_valid_after(now + _VALID)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(signer, hashes.SHA256())
     )
-    pem = key.private_bytes(
+    private = signer.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ) + certificate.public_bytes(serialization.Encoding.PEM)
-    # Workers start at once: the first one's stands for all, since OpenSSL reads the file twice and must not see two.
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-    with contextlib.suppress(FileExistsError):
-        path.hardlink_to(unfinished)
-    unfinished.unlink()
-    return path
+    )
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,6 +162,8 @@ class Disk:
             self._name(event.ended, path_of(arguments), None, gone=True)
         elif name.startswith("rename"):
             self._rename(event)
+        elif name in ("link", "linkat"):
+            self._rename(event, stays=True)
         else:
             assert self._root not in decoded(arguments), f"{name} is not part of this model"
 
@@ -204,12 +206,13 @@ class Disk:
             self._now[path] = file
         self._names.setdefault(os.path.dirname(path), []).append((number, path, file, gone))
 
-    def _rename(self, event: Event) -> None:
+    def _rename(self, event: Event, *, stays: bool = False) -> None:
         parts = re.findall(r'(?:\d+<([^>]*)>, )?"([^"]*)"', event.arguments)
         source, target = (os.path.join(decoded(at), decoded(name)) for at, name in parts)
         if source in self._now:
             file = self._now[source]
-            self._name(event.ended, source, file, gone=True)
+            if not stays:
+                self._name(event.ended, source, file, gone=True)
             self._name(event.ended, target, file)
 
     def _sync(self, event: Event) -> None:

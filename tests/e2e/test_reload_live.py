@@ -31,7 +31,9 @@ rule_sets:
 def made(directory: Path, hostname: str) -> Path:
     """A certificate of its own, with its key."""
     directory.mkdir()
-    return self_signed(directory, hostname, datetime.datetime.now(datetime.UTC))
+    path = directory / "own.pem"
+    path.write_bytes(self_signed(hostname, datetime.datetime.now(datetime.UTC)))
+    return path
 
 
 @pytest.fixture

@@ -32,3 +32,14 @@ def test_a_link_in_place_of_a_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Permanent, match="cannot be read"):
         kept(tmp_path / "key", lambda: b"one")
+
+
+def test_of_two_processes_that_make_a_key_at_once_the_first_one_s_stands_for_both(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+
+    def while_another_was_quicker() -> bytes:
+        kept(path, lambda: b"one")
+        return b"two"
+
+    assert kept(path, while_another_was_quicker) == b"one"
+    assert [each.name for each in tmp_path.iterdir()] == ["key"]

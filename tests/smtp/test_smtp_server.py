@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import trustme
 import uvloop
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mail.errors import Permanent
 from smtp.config import Limits, SmtpConfig, Timeouts
@@ -50,6 +49,12 @@ async def serving(session: Recording, config: SmtpConfig = CONFIG) -> AsyncItera
         yield listener, host, int(port)
     finally:
         await listener.close()
+
+
+def certificate(directory: Path) -> Path:
+    path = directory / "own.pem"
+    path.write_bytes(self_signed("mx.test", NOW))
+    return path
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -142,7 +147,7 @@ def test_starttls_encrypts_and_forgets_what_was_injected(run: Callable[[Test], N
 def test_a_failed_tls_handshake_ends_the_connection_only(run: Callable[[Test], None], tmp_path: Path) -> None:
     async def test() -> None:
         session = Recording()
-        config = replace(CONFIG, tls=server_context(self_signed(tmp_path, "mx.test", NOW)))
+        config = replace(CONFIG, tls=server_context(certificate(tmp_path)))
         async with serving(session, config) as (listener, host, port):
             reader, writer = await asyncio.open_connection(host, port)
             writer.write(b"EHLO c.test\r\nSTARTTLS\r\n")
@@ -163,7 +168,7 @@ def test_a_failed_tls_handshake_ends_the_connection_only(run: Callable[[Test], N
 def test_a_client_that_leaves_at_starttls_leaves_nothing_behind(run: Callable[[Test], None], tmp_path: Path) -> None:
     async def test() -> None:
         session = Recording()
-        config = replace(CONFIG, tls=server_context(self_signed(tmp_path, "mx.test", NOW)))
+        config = replace(CONFIG, tls=server_context(certificate(tmp_path)))
         async with serving(session, config) as (listener, host, port):
             for _ in range(5):
                 session.log.clear()
@@ -183,7 +188,7 @@ def test_implicit_tls_stands_before_the_banner_and_is_known(
 ) -> None:
     async def test() -> None:
         session = Recording()
-        context = server_context(self_signed(tmp_path, "mx.test", NOW))
+        context = server_context(certificate(tmp_path))
         config = replace(
             CONFIG, tls=context, implicit_tls=True, proxy_from=CONFIG.xclient_from if through_proxy else ()
         )
@@ -377,30 +382,6 @@ def test_a_taken_port_is_an_error(run: Callable[[Test], None]) -> None:
                 await listen((host, port), Recording().sessions, CONFIG)
 
     run(test)
-
-
-def test_of_two_workers_that_sign_a_certificate_at_once_the_first_one_s_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "first").mkdir()
-    first = self_signed(tmp_path / "first", "mx.test", NOW)
-    generate, path = ec.generate_private_key, tmp_path / "self-signed.pem"
-
-    def while_another_was_quicker(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
-        path.hardlink_to(first)
-        return generate(curve)
-
-    monkeypatch.setattr(ec, "generate_private_key", while_another_was_quicker)
-    assert self_signed(tmp_path, "mx.test", NOW).read_bytes() == first.read_bytes()
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["first", "self-signed.pem"]
-
-
-def test_the_self_signed_certificate_is_made_once_and_private(tmp_path: Path) -> None:
-    path = self_signed(tmp_path, "mx.test", NOW)
-    before = path.read_bytes()
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert self_signed(tmp_path, "mx.test", NOW).read_bytes() == before
-    assert server_context(path).minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 def test_an_unreadable_certificate_is_said_by_name(tmp_path: Path) -> None:
