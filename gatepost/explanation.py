@@ -70,10 +70,13 @@ def stored_story(
     # The notification of an action's topic is no step of the walk: it is told behind them.
     whole = [row for row in recorded if row.action != NOTIFICATION]
     parts = [row for row in recorded if row.action == NOTIFICATION]
-    told["steps"] = [
+    waiting = [] if reached.step is None else [str(mailbox) for mailbox in reached.step.recipients]
+    steps = [
         {**step, "outcome": row.result.value, "detail": row.detail}
         for step, row in zip(told["steps"], whole, strict=False)
-    ] + [_reached(row) for row in whole[len(told["steps"]) :] + parts]
+    ] + [_reached(row, waiting) for row in whole[len(told["steps"]) :]]
+    whose = {(row.rule, row.index): step["recipients"] for row, step in zip(whole, steps, strict=True)}
+    told["steps"] = steps + [_reached(row, whose.get((row.rule, row.index), [])) for row in parts]
     return told
 
 
@@ -83,9 +86,15 @@ def _answered(start: Evaluation) -> Evaluation:
     return end
 
 
-def _reached(row: LedgerRow) -> dict[str, Any]:
+def _reached(row: LedgerRow, recipients: list[str]) -> dict[str, Any]:
     """A notification, or a step whose attempt failed and holds the walk: it was reached, and the walk has not gone on."""
-    return {"rule": row.rule, "action": row.action, "recipients": [], "outcome": row.result.value, "detail": row.detail}
+    return {
+        "rule": row.rule,
+        "action": row.action,
+        "recipients": recipients,
+        "outcome": row.result.value,
+        "detail": row.detail,
+    }
 
 
 def reply_object(reply: Reply) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
-from gatepost.cli.layout import size_text, visible
+from gatepost.cli.layout import colours, size_text, visible
 from gatepost.log_lines import json_line, redactor
 from gatepost.settings import Settings
 from inbound.event import Event
@@ -89,7 +89,7 @@ def _now() -> str:
 def say(text: str) -> None:
     """A line on standard output; a reader that is gone ends the lines, not the gateway."""
     try:
-        click.echo(text)
+        click.echo(text, color=colours())
         sys.stdout.flush()
     except (BrokenPipeError, ValueError):
         # What stays in the buffer would fail again when the interpreter ends.

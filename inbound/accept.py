@@ -35,6 +35,7 @@ from mail.reply import (
     Reply,
 )
 from mail.values import Value, changed
+from mail.words import decode_outside_quotes, decode_words
 from rules.compiled import CompiledBook, Needs
 from rules.disposition import disposition
 from rules.machine import Evaluation
@@ -257,8 +258,8 @@ def _row(delivery: Delivery, envelope: Envelope, message: Message, now: datetime
         rcpt_to=tuple(map(str, envelope.mailboxes)),
         phase="data",
         outcome="refused",
-        subject=(message.header.text("Subject") or "")[:_SHOWN],
-        header_from=(message.header.text("From") or "")[:_SHOWN],
+        subject=decode_words(message.header.text("Subject") or "")[:_SHOWN],  # as people know and look for it
+        header_from=decode_outside_quotes(message.header.text("From") or "")[:_SHOWN],
         size=len(message.raw),
     )
 

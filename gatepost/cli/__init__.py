@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gatepost.cli.exits import FAILED, USAGE
+from gatepost.cli.layout import colours, visible
 from gatepost.version import VERSION
 from mail.errors import GatepostError, Misuse
 
@@ -70,7 +71,7 @@ def gatepost() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and leave with its exit code."""
     try:
-        result: Any = gatepost.main(args=arguments, prog_name="gatepost", standalone_mode=False)
+        result: Any = gatepost.main(args=arguments, prog_name="gatepost", standalone_mode=False, color=colours())
     except click.ClickException as error:
         error.show()
         sys.exit(USAGE)
@@ -89,7 +90,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _failed(said: str) -> int:
-    from gatepost.cli.layout import visible  # noqa: PLC0415 - needed only when something failed
-
     click.echo(f"{click.style('error:', fg='red')} {visible(said)}", err=True)
     return FAILED

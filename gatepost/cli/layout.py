@@ -5,6 +5,7 @@ prints goes through `visible`; programs' JSON goes through `visible_json`. Neith
 *Failure.* None: a character that the output cannot show is shown as its escape.
 """
 
+import os
 import re
 import shutil
 import sys
@@ -66,6 +67,11 @@ def speaks_unicode() -> bool:
 
 def is_terminal() -> bool:
     return sys.stdout.isatty()
+
+
+def colours() -> bool | None:
+    """False if `NO_COLOR` is set (no-color.org); None: where the output is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def width() -> int:

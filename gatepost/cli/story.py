@@ -222,7 +222,8 @@ def _steps(steps: list[Mapping[str, Any]], everybody: set[str]) -> list[str]:
         what = padded(bold(visible(step["action"])), column)
         fate = padded(word(step["outcome"], step["outcome"].replace("_", " ")), fates)
         lead = f"      {mark('→')} {what}  {fate}  "
-        for_whom = f"(for {addresses(step['recipients'])})" if set(step["recipients"]) != everybody else ""
+        apart = step["recipients"] and set(step["recipients"]) != everybody
+        for_whom = f"(for {addresses(step['recipients'])})" if apart else ""
         said = " ".join(part for part in (visible(step["detail"]), for_whom) if part)
         lines.append(wrapped(said, indent=" " * columns_of(lead), first=lead).rstrip())
     return lines

@@ -1,6 +1,7 @@
 """`gatepost top`: the gateway at work, drawn anew every few seconds."""
 
 import asyncio
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,14 +11,15 @@ import click
 from gatepost.alert_conditions import conditions, thresholds_of
 from gatepost.cli.common import config_options, fail, settings_of
 from gatepost.cli.exits import FAILED
-from gatepost.cli.layout import is_terminal, width
+from gatepost.cli.layout import colours, is_terminal, width
 from gatepost.settings import Settings
 from gatepost.survey import Surveyor
 from gatepost.top_frame import frame
 from mail.errors import Temporary
 from spool.control import NoServer
 
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # another screen without a cursor, and back
+# Another screen, without a cursor and without breaking lines that are too long for it; and back.
+_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -78,7 +80,12 @@ async def _live(settings: Settings, interval: float) -> None:
 
 
 def _draw(text: str) -> None:
-    """Over the last frame, line by line, without clearing first: that would flicker."""
-    lines = "".join(f"{line}{_REST_OF_LINE}\r\n" for line in text.splitlines())
-    sys.stdout.write(click.style("", reset=True) + _HOME + lines + _BELOW)
+    sys.stdout.write(screen(text, shutil.get_terminal_size().lines))
     sys.stdout.flush()
+
+
+def screen(text: str, rows: int) -> str:
+    """Over the last frame, line by line, without clearing first: that would flicker. More lines than rows would scroll it away."""
+    reset = "" if colours() is False else click.style("", reset=True)
+    shown = text if colours() is None else click.unstyle(text)
+    return reset + _HOME + "\r\n".join(f"{line}{_REST_OF_LINE}" for line in shown.splitlines()[: max(1, rows)]) + _BELOW

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatepost.cli import main
+from gatepost.cli import gatepost, main
 from mail.errors import Misuse
 from spool.reader import SpoolReader
 
@@ -43,3 +43,12 @@ def test_a_fault_of_our_own_is_not_hidden(broken, monkeypatch):
 def test_an_unknown_command_is_a_usage_error(capsys):
     assert leave("fnid") == 2
     assert "fnid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("wish", "colour"), [("1", False), ("", None)])
+def test_colours_are_left_out_on_request(monkeypatch, wish, colour):
+    monkeypatch.setenv("NO_COLOR", wish)
+    seen = []
+    monkeypatch.setattr(gatepost, "invoke", lambda context: seen.append(context.color))
+    leave("find")
+    assert seen == [colour]

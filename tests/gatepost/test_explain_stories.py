@@ -113,6 +113,12 @@ def test_a_part_of_an_action_does_not_stand_for_the_next_step():
         "topic_notification",
     ]
     assert story["steps"][-1]["detail"] == "published"
+    assert story["steps"][-1]["recipients"] == ["x@ours.example"]
+
+
+def test_a_step_that_holds_the_walk_is_told_with_its_recipients():
+    story = told(rows(1, Outcome(result=Result.RETRYING, detail="later")))
+    assert [(step["action"], step["recipients"]) for step in story["steps"]] == [("add_header", ["x@ours.example"])]
 
 
 def test_objects_of_several_recipients_are_told_one_by_one():

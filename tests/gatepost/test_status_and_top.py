@@ -19,6 +19,7 @@ from gatepost.alert_conditions import Thresholds, conditions
 from gatepost.cli import gatepost
 from gatepost.cli import status as status_command
 from gatepost.cli.status import line_of
+from gatepost.cli.top import screen
 from gatepost.observation import Check
 from gatepost.top_frame import frame
 from mail.counters import Counters, key
@@ -162,3 +163,12 @@ def test_the_first_frame_of_an_idle_gateway_has_no_rates() -> None:
 def test_top_without_a_server_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(gatepost, ["top", "--once", "--data", str(tmp_path)], standalone_mode=False)
     assert "not running: no server listens in" in result.output
+
+
+def test_a_frame_never_scrolls_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    drawn = screen(click.style("one", bold=True) + "\ntwo\nthree", 2)
+    assert click.unstyle(drawn) == "one\r\ntwo"
+    assert "\x1b[1m" in drawn
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert screen(click.style("one", bold=True), 9) == "\x1b[Hone\x1b[K\x1b[J"

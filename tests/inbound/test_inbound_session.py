@@ -412,3 +412,11 @@ async def test_an_internationalised_message_says_so_in_its_protocol() -> None:
     await session.rcpt(recipient.mailbox)
     await session.data(Envelope(reverse_path=None, recipients=(recipient,), smtputf8=True), MESSAGE)
     assert rig.judged[0][0].protocol == "UTF8SMTP"
+
+
+async def test_the_history_has_subject_and_author_as_people_read_and_look_for_them() -> None:
+    rig = Rig(book(TOUR))
+    head = b"From: =?utf-8?q?J=C3=B6rg?= <a@b.example>\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?= =?utf-8?q?_aus?= K.\r\n\r\nx\r\n"
+    await rig.send("support@example.com", raw=head)
+    (row,) = await rig.history()
+    assert (row.subject, row.header_from) == ("Grüße aus K.", "Jörg <a@b.example>")
