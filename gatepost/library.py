@@ -68,7 +68,7 @@ def _load(settings: Settings, plugins: Plugins, load: Callable[..., Loaded], *wh
     return load(
         *what,
         limits=_limits(settings),
-        engines=engines_of(settings),
+        engines=engines_of(settings).union(settings.verdicts_checks),
         dns_lists=_asked(settings),
         plugins=plugins.schemas,
     )

@@ -9,6 +9,7 @@ from gatepost.settings import Settings
 from mail.address import parse_domain
 from mail.errors import Malformed, Misuse
 from mail.receipt import Receipt
+from mail.verdict import Status
 from outbound.seal_arc import check_sealing_key, seal_arc
 from outbound.signing_key import load_key
 from smtp.client import RelayClient, RelaySettings
@@ -60,6 +61,8 @@ def _seal(settings: Settings) -> Seal | None:
         raise Malformed(f"arc.key: {settings.arc_key}: {error}") from None
 
     def seal(content: bytes, receipt: Receipt, now: datetime) -> bytes:
+        if receipt.verdicts.status("arc") is Status.DISABLED:
+            raise Malformed("the chain so far was not checked (verdicts.checks)")
         cv = receipt.verdicts.arc.result
         if cv not in ("none", "pass", "fail"):
             raise Malformed(f"the check of the chain so far ended {cv}")

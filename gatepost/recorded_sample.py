@@ -9,6 +9,7 @@ from mail.errors import Malformed
 from mail.message import Message
 from mail.receipt import Receipt, decode_receipt
 from mail.values import changed
+from mail.verdict import CHECKS, Status
 from spool.ports import NotFound
 from spool.reader import SpoolReader
 from verdicts.dns_recorded import RecordedResolver
@@ -22,12 +23,13 @@ _ID = re.compile(r"[0-9a-v]{6,40}\Z")
 class Recorded:
     """A stored message as a sample, and the resolver and engines that answer as they did then; no network is asked.
 
-    An engine that was not asked then is none: its verdict was DISABLED.
+    An engine that was not asked then is none: its verdict was DISABLED. `checks` are those that were made.
     """
 
     sample: Sample
     resolver: RecordedResolver
     scanners: Scanners
+    checks: tuple[str, ...]
 
 
 def may_be_id(text: str) -> bool:
@@ -48,6 +50,7 @@ async def read_recorded(reader: SpoolReader, message_id: str) -> Recorded:
         sample=_sample(receipt, raw),
         resolver=RecordedResolver(receipt.evidence),
         scanners=Scanners(spam=_engine("spam", receipt), virus=_engine("virus", receipt)),
+        checks=tuple(check for check in CHECKS if receipt.verdicts.status(check) is not Status.DISABLED),
     )
 
 

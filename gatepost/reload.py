@@ -24,6 +24,7 @@ from gatepost.log_lines import configure_logging
 from gatepost.publishing import DEFAULT_LISTEN, needs_listener
 from gatepost.settings import Settings, table
 from gatepost.settings_wire import packed
+from gatepost.unchecked import unchecked_warnings
 from gatepost.workers import Workers
 from mail.errors import GatepostError, Permanent
 from smtp.tls import server_context
@@ -101,6 +102,7 @@ class Reloader:
         await self._workers.ask_all({"operation": "rules"})
         if needs_listener(rules.book) and not self._listening.http:
             await self._listen_for_http()
+        print_warnings(unchecked_warnings(self.settings, rules.book))
         print_warnings(await asyncio.to_thread(aws_warnings, rules.book, self.settings))
         self._say(
             f"rules {rules.origin} loaded as {rules.book.digest[:4]}, {'now active' if is_active else 'not active'}"

@@ -27,6 +27,7 @@ from gatepost.publishing import DEFAULT_LISTEN, needs_listener
 from gatepost.scanners import scan_warnings
 from gatepost.settings import Settings
 from gatepost.settings_values import parse_address
+from gatepost.unchecked import unchecked_warnings
 from mail.errors import GatepostError
 from rules.model import RuleBook
 from spool.rule_sets import open_rule_books
@@ -54,7 +55,7 @@ def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file:
         return FINDINGS
     if rules.book is None:
         return _cannot(f"{rules.origin} has errors, so nothing was started", FINDINGS)
-    print_warnings(aws_warnings(rules.book, settings))
+    print_warnings(unchecked_warnings(settings, rules.book) + aws_warnings(rules.book, settings))
     with contextlib.ExitStack() as stack:
         try:
             listening = stack.enter_context(contextlib.closing(_listening(settings, rules.book, passed)))

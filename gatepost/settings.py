@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actions.http_targets import PRIVATE_HOSTS
+from mail.verdict import CHECKS
 
 MB, MIB, GIB = 10**6, 2**20, 2**30
 DAY = 86_400
@@ -215,6 +216,13 @@ class Settings:
         "dns_lists",
         (),
         "DNS lists of domains to ask about the links of a message, for the spam engine `builtin`",
+    )
+    verdicts_checks: tuple[str, ...] = _setting(
+        "verdicts.checks",
+        "checks",
+        CHECKS,
+        "what every message is judged by; `none`: it is taken unjudged. dmarc needs both spf and dkim",
+        words=CHECKS,
     )
     verdicts_deadline: int = _setting("verdicts.deadline", "duration", 20, "wait for all verdicts about one message")
     verdicts_dmarc: str = _setting(

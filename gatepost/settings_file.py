@@ -15,6 +15,7 @@ from gatepost.edge import rate_in
 from gatepost.settings import Described, Settings, table
 from gatepost.settings_values import (
     address_in,
+    checks_in,
     deadline_in,
     endpoint_in,
     number_in,
@@ -41,9 +42,10 @@ _READERS: dict[str, Callable[[Reading, Node, str], Any]] = {
     "deadline": deadline_in,
     "number": number_in,
     "endpoint": endpoint_in,
+    "checks": checks_in,
 }
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_LISTS = ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains", "addresses")
+_LISTS = ("listen", "texts", "cidrs", "paths", "endpoints", "dns_lists", "domains", "addresses", "checks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

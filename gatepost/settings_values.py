@@ -8,7 +8,8 @@ from typing import Any
 from gatepost.settings import MOST_WORKERS
 from mail.address import parse_domain
 from mail.errors import Malformed
-from rules.schema_nodes import Node, Scalar, shown
+from mail.verdict import CHECKS
+from rules.schema_nodes import Node, Scalar, Sequence, shown
 from rules.schema_reading import Reading
 from verdicts.daemon import parse_endpoint
 
@@ -92,6 +93,21 @@ def parsed_in(
         reading.error(code, node, f"{what} is {shown(text)}; {expected or error}")
         return None
     return made if isinstance(made, str) else text
+
+
+def checks_in(reading: Reading, node: Node, what: str) -> tuple[str, ...] | None:
+    """In the table's order, however they are written; () for the word `none`, or an empty list."""
+    items = node.items if isinstance(node, Sequence) else [node]
+    if len(items) == 1 and isinstance(items[0], Scalar) and items[0].text.lower() == "none":
+        return ()
+    words = [reading.word(item, what, CHECKS) for item in items]
+    if None in words:
+        return None
+    if "dmarc" in words and not {"spf", "dkim"} <= set(words):
+        told = "name them too, or leave dmarc out"
+        reading.error("half-dmarc", node, f"{what} names dmarc without spf and dkim, on both of which it rests; {told}")
+        return None
+    return tuple(check for check in CHECKS if check in words)
 
 
 def workers_in(reading: Reading, node: Node, what: str) -> int | None:

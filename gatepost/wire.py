@@ -65,6 +65,7 @@ def resolver_of(settings: Settings, counters: Counters | None = None) -> Resolve
 
 def policy_of(settings: Settings) -> Policy:
     return Policy(
+        checks=settings.verdicts_checks,
         dmarc=settings.verdicts_dmarc,
         receiver=hostname_of(settings),
         deadline_seconds=settings.verdicts_deadline,
@@ -180,6 +181,7 @@ def inbound_settings_of(settings: Settings) -> InboundSettings:
         most_received_fields=settings.smtp_received_limit,
         wait_for_lists_seconds=settings.dnsbl_wait,
         refuse_listed=settings.dnsbl_reject,
+        verifies_signatures=not {"dkim", "arc"}.isdisjoint(settings.verdicts_checks),
     )
 
 

@@ -47,7 +47,8 @@ class InboundSettings:
     """`hostname` is ours. `reserve_*`: below this much free disk nothing is taken (semantics.md §6).
 
     `wait_for_names_seconds` is how long a message waits for `name_of`; `wait_for_lists_seconds` how long the first RCPT, or the
-    message, waits for the lists. `refuse_listed`: a client on a list is refused at RCPT.
+    message, waits for the lists. `refuse_listed`: a client on a list is refused at RCPT. `verifies_signatures`: the judge
+    wants body hashes.
     """
 
     hostname: str = "localhost"
@@ -61,6 +62,7 @@ class InboundSettings:
     wait_for_names_seconds: float = 2.0
     wait_for_lists_seconds: float = 2.0
     refuse_listed: bool = True
+    verifies_signatures: bool = True
 
 
 def _ignore(_: Event) -> None:

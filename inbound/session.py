@@ -106,7 +106,7 @@ class InboundSession:
     async def arrived(self, octets: bytes) -> None:
         if self._trail is not None:
             if self._trail.arriving is None:
-                self._trail.arriving = ArrivingMessage()
+                self._trail.arriving = ArrivingMessage(is_verified=self._services.settings.verifies_signatures)
             self._trail.arriving.add(octets)
 
     async def data(self, envelope: Envelope, raw: bytes) -> Reply:

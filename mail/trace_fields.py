@@ -47,6 +47,7 @@ def prepended_fields(
     added: Iterable[tuple[str, str]] = (),
 ) -> bytes:
     """Return-Path, Received, the verdicts that this rule sees, Received-SPF, Authentication-Results, X-SES-RECEIPT, then `added`.
+    What was not judged has no field.
 
     `authentication_results` is the finished field; `added` are add_header's, oldest first.
     """
@@ -60,7 +61,8 @@ def prepended_fields(
             status = receipt.verdicts.status(name)
             if status is not Status.DISABLED:
                 fields.append(header_field(f"X-SES-{name.title()}-Verdict", status.value))
-    fields.append(header_field("Received-SPF", received_spf_text(receipt)))
+    if receipt.verdicts.status("spf") is not Status.DISABLED:
+        fields.append(header_field("Received-SPF", received_spf_text(receipt)))
     fields.append(authentication_results)
     fields.append(header_field("X-SES-RECEIPT", receipt_token(receipt)))
     fields.extend(header_field(name, value) for name, value in added)

@@ -6,6 +6,8 @@ from enum import StrEnum
 from mail.values import Value, changed, field
 
 DKIM_RESULTS = ("none", "pass", "fail", "policy", "neutral", "temperror", "permerror")
+CHECKS = ("spf", "dkim", "dmarc", "arc")
+_OFF = "disabled"  # no word of RFC 8601: nothing was checked
 
 
 class Status(StrEnum):
@@ -24,8 +26,9 @@ _SPF_STATUS = {
     "softfail": Status.GRAY,
     "neutral": Status.GRAY,
     "none": Status.GRAY,
+    _OFF: Status.DISABLED,
 }
-_DMARC_STATUS = {"pass": Status.PASS, "fail": Status.FAIL, "none": Status.GRAY}
+_DMARC_STATUS = {"pass": Status.PASS, "fail": Status.FAIL, "none": Status.GRAY, _OFF: Status.DISABLED}
 
 
 class AuthResult(Value, frozen=True, kw_only=True):
@@ -39,6 +42,11 @@ class AuthResult(Value, frozen=True, kw_only=True):
     result: str
     reason: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+
+
+def switched_off(method: str) -> AuthResult:
+    """Stands for a check that was not made: DISABLED, never PASS or GRAY (semantics.md §5)."""
+    return AuthResult(method=method, result=_OFF, reason="switched off in the settings")
 
 
 class ScanResult(Value, frozen=True, kw_only=True):
@@ -64,9 +72,10 @@ class Verdicts(Value, frozen=True, kw_only=True):
     """Everything that was judged about one message.
 
     `spf` holds the MAIL FROM identity's result (`smtp.mailfrom`; `smtp.helo` for the null sender). `dkim` has one result for
-    each signature, top first, and is empty for an unsigned message. `dmarc` carries `header.from`; `dmarc_policy` is the
-    policy that the From domain's record asks for (none, quarantine, reject), None without a record. `from_domain` is the
-    RFC 5322 From domain as an A-label, None where there is not exactly one.
+    each signature, top first, and is empty for an unsigned message; a check that was not made is `switched_off`.
+    `dmarc` carries `header.from`; `dmarc_policy` is the policy that the From domain's record asks for (none, quarantine,
+    reject), None without a record. `from_domain` is the RFC 5322 From domain as an A-label, None where there is not exactly one
+    or DMARC was not checked.
     """
 
     spf: AuthResult
@@ -96,16 +105,19 @@ class Verdicts(Value, frozen=True, kw_only=True):
         raise ValueError(method)
 
     def results(self, method: str) -> tuple[AuthResult, ...]:
-        """The results behind a status; a scan is shown as a result with score, threshold and symbols as properties."""
+        """The results behind a status; a scan is shown as a result with score, threshold and symbols as properties.
+
+        Nothing stands behind DISABLED.
+        """
         match method:
             case "spf":
-                return (self.spf,)
+                return _made(self.spf)
             case "dkim":
-                return self.dkim
+                return _made(*self.dkim)
             case "dmarc":
-                return (self.dmarc,)
+                return _made(self.dmarc)
             case "arc":
-                return (self.arc,)
+                return _made(self.arc)
             case "spam":
                 return scan_results("spam", self.spam)
             case "virus":
@@ -141,11 +153,17 @@ class Verdicts(Value, frozen=True, kw_only=True):
 VERDICTS = ("spf", "dkim", "dmarc", "arc", "spam", "virus")
 
 
+def _made(*results: AuthResult) -> tuple[AuthResult, ...]:
+    return () if results and results[0].result == _OFF else results
+
+
 def dkim_status(results: tuple[str, ...]) -> Status:
     """Any pass is PASS; unsigned is GRAY; any temperror, or permerror only, is PROCESSING_FAILED; else FAIL."""
     signed = [result for result in results if result != "none"]
     if not signed:
         return Status.GRAY
+    if signed[0] == _OFF:
+        return Status.DISABLED
     if "pass" in signed:
         return Status.PASS
     if "temperror" in signed or all(result == "permerror" for result in signed):

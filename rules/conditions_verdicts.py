@@ -71,6 +71,8 @@ def _result(method: str, wanted: frozenset[str]) -> Test:
     def test(facts: Facts, _: Mailbox | None) -> Seen:
         if facts.verdicts is None:
             return NOT_YET
+        if facts.verdicts.status(method) is Status.DISABLED:
+            return Seen(False, Status.DISABLED.value)
         # An unsigned message has no DKIM result; RFC 8601 §2.7.1 calls that none.
         results = [result.result for result in facts.verdicts.results(method)] or ["none"]
         saw = results[0] if len(results) == 1 else results
@@ -90,6 +92,8 @@ def _trusted(wanted: bool) -> Test:
         if arc.result == "temperror":
             return Seen(None, "temperror", is_temporary=True)
         is_trusted = arc.result == "pass" and arc.properties.get("policy.trusted") == "true"
+        if facts.verdicts.status("arc") is Status.DISABLED:
+            return Seen(not wanted, Status.DISABLED.value)
         saw = "trusted" if is_trusted else f"{arc.result}, no trusted sealer" if arc.result == "pass" else arc.result
         return Seen(is_trusted is wanted, saw)
 
@@ -129,6 +133,8 @@ def compile_dmarc_policy(value: Mapping[str, Any], _: AddressLists) -> Test:
     def test(facts: Facts, _: Mailbox | None) -> Seen:
         if facts.verdicts is None:
             return NOT_YET
+        if facts.verdicts.status("dmarc") is Status.DISABLED:
+            return Seen(False, Status.DISABLED.value)
         policy = facts.verdicts.dmarc_policy
         if policy is None and facts.verdicts.dmarc.result == "temperror":
             return Seen(None, "temperror", is_temporary=True)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mail.verdict import CHECKS
 from rules.load_json import parse_json
 from rules.load_lint import lint
 from rules.load_lists import read_bounded
@@ -54,7 +55,7 @@ def load_book(
     path: Path,
     *,
     limits: Limits = SES_LIMITS,
-    engines: frozenset[str] = frozenset(),
+    engines: frozenset[str] = frozenset(CHECKS),
     dns_lists: frozenset[str] | None = None,
     plugins: Dictionary[str, ActionSchema] = NO_PLUGINS,
     check_pattern: Callable[[str], str | None] = pattern_error,
@@ -83,7 +84,7 @@ def load_text(
     base: Path,
     *,
     limits: Limits = SES_LIMITS,
-    engines: frozenset[str] = frozenset(),
+    engines: frozenset[str] = frozenset(CHECKS),
     dns_lists: frozenset[str] | None = None,
     plugins: Dictionary[str, ActionSchema] = NO_PLUGINS,
     check_pattern: Callable[[str], str | None] = pattern_error,

@@ -44,7 +44,7 @@ from __future__ import annotations
 from typing import Any
 
 from rules.model import Condition
-from rules.schema_facts import FACTS
+from rules.schema_facts import FACTS, needs_check
 from rules.schema_findings import nearest
 from rules.schema_nodes import Mapping, Node, Scalar, Sequence, shown
 from rules.schema_reading import Reading
@@ -109,6 +109,7 @@ def _not(reading: Reading, value: Node, depth: int) -> dict[str, Any] | None:
 def _single(reading: Reading, name: str, node: Node) -> dict[str, Any] | None:
     """One condition with a value that is a word, a list of words or a mapping."""
     if name in TEXTS:
+        needs_check(reading, node, name)
         values = read_string(reading, node, name, TEXTS[name])
     elif name == "header":
         values = read_header(reading, node)

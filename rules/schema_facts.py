@@ -24,6 +24,14 @@ RESULTS = {
     "arc": ("none", "pass", "fail", "temperror", "permerror"),
 }
 POLICIES = ("none", "quarantine", "reject")
+_CHECKS = {
+    **{check: (check,) for check in RESULTS},
+    "dmarc_policy": ("dmarc",),
+    "from_domain_aligned": ("dmarc",),
+    "spf_domain": ("spf",),
+    "dkim_domain": ("dkim",),
+    "authenticated_domain": ("spf", "dkim"),  # and DMARC, which rests on both
+}
 
 Read = Callable[[Reading, Node, str], Any]
 
@@ -49,8 +57,7 @@ def _verdict(reading: Reading, node: Node, name: str) -> dict[str, Any] | None:
             reading.error("one-key", node, f"{name} is a mapping with {len(known) or 'no'} keys; expected {one}")
         return None
     key, (_, value) = next(iter(known.items()))
-    if name not in RESULTS:
-        _needs_engine(reading, node, name)
+    _needs_engine(reading, node, name)
     kept: Any
     if key == "result":
         kept = _words(reading, value, f"{name} result", RESULTS[name])
@@ -71,6 +78,16 @@ def _needs_engine(reading: Reading, node: Node, name: str) -> None:
     if name in ("spam", "virus") and name not in reading.engines:
         what = f"{name} is compared, but no {name} engine is configured, so it is always DISABLED"
         reading.error("no-engine", node, f"{what}; configure one in the settings or remove the condition")
+    else:
+        needs_check(reading, node, name)
+
+
+def needs_check(reading: Reading, node: Node, name: str) -> None:
+    """Whether a check is made that could make this condition hold; most conditions rest on none."""
+    checks = _CHECKS.get(name, ())
+    if checks and reading.engines.isdisjoint(checks):
+        off = f"the setting verdicts.checks leaves out {' and '.join(checks)}, so it is never known"
+        reading.error("no-check", node, f"{name} is compared, but {off}; name it there or remove the condition")
 
 
 def _words(reading: Reading, node: Node, what: str, choices: tuple[str, ...]) -> list[str]:
@@ -85,6 +102,7 @@ def _plain_texts(reading: Reading, node: Node, what: str) -> list[str]:
 
 
 def _policy(reading: Reading, node: Node, name: str) -> dict[str, Any] | None:
+    needs_check(reading, node, name)
     policies = _words(reading, node, name, POLICIES)
     return {"policy": policies} if policies else None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mail.verdict import CHECKS
 from rules.patterns import pattern_error
 from rules.schema_findings import Report, nearest, one_of
 from rules.schema_nodes import Mapping, Node, Scalar, Sequence, kind, shown
@@ -40,16 +41,17 @@ SES_LIMITS = Limits()
 class Reading:
     """One load under way: where findings go, and what the rest of the file and the settings say.
 
-    `engines` are the verdicts (spam, virus) that a configured engine can give, `dns_lists` the DNS lists that are asked (None:
-    any), `plugins` further actions (`ActionSchema`) by word. `check_pattern` says what is wrong with an RE2 pattern, None if
-    nothing. `domains` is empty where the file has none: then nothing is outside. `files` are those that the file named so far.
+    `engines` are the verdicts that somebody gives: checks that are made, scans with a configured engine; `dns_lists` are the DNS
+    lists that are asked (None: any), `plugins` further actions (`ActionSchema`) by word. `check_pattern` says what is wrong with an
+    RE2 pattern, None if nothing. `domains` is empty where the file has none: then nothing is outside. `files` are those that the
+    file named so far.
     """
 
     report: Report
     base: Path
     check_pattern: Callable[[str], str | None] = pattern_error
     limits: Limits = SES_LIMITS
-    engines: frozenset[str] = frozenset()
+    engines: frozenset[str] = frozenset(CHECKS)
     dns_lists: frozenset[str] | None = None
     plugins: Dictionary[str, Any] = field(default_factory=dict)
     from_ses: bool = False

@@ -20,6 +20,7 @@ KINDS = {
     "addresses": "list of text",
     "cidrs": "list of CIDR",
     "paths": "list of path",
+    "checks": "list of these",
 }
 _UNITS = ((2**30, "GiB"), (10**6, "MB"), (2**20, "MiB"))
 _TIMES = ((86_400, "d"), (3_600, "h"), (60, "m"))

@@ -24,12 +24,15 @@ _BLANK = b"\r\n\r\n"
 
 
 class ArrivingMessage:
-    """`add` takes the octets in order; `finish` what is still missing of the whole message."""
+    """`add` takes the octets in order; `finish` what is still missing of the whole message.
 
-    def __init__(self) -> None:
+    `is_verified`: somebody will look at its signatures; without that the digest alone is made.
+    """
+
+    def __init__(self, *, is_verified: bool = True) -> None:
         self._digest = hashlib.sha256()
         self._octets = 0
-        self._head: bytearray | None = bytearray()  # until its end is seen
+        self._head: bytearray | None = bytearray() if is_verified else None  # until its end is seen
         self._hashers: dict[BodySpec, BodyHasher] = {}
 
     def add(self, piece: bytes) -> None:

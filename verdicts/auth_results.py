@@ -17,6 +17,7 @@ from mail.headers import FOLD_AT, Field, HeaderView, header_field
 from mail.message import Span
 from mail.receipt import Receipt
 from mail.trace_fields import received_spf_text
+from mail.values import changed
 from mail.verdict import AuthResult
 from mail.words import decode_words
 
@@ -47,7 +48,8 @@ def authentication_results(receipt: Receipt, *, authserv_id: str, style: str = "
         raise Misuse("authserv-id is not a token")
     clauses = _ses_clauses(receipt) if style == "ses" else _rfc8601_clauses(receipt)
     first = header_field("Authentication-Results", f"{authserv_id};").removesuffix(b"\r\n")
-    return b"".join((first, *(b"\r\n " + _line(clause) for clause in clauses), b"\r\n"))
+    # RFC 8601 §2.2: where no check was made, the field says so.
+    return b"".join((first, *(b"\r\n " + _line(clause) for clause in clauses or ["none"]), b"\r\n"))
 
 
 def _folded(units: list[str]) -> list[str]:
@@ -72,23 +74,24 @@ def _ses_clauses(receipt: Receipt) -> list[str]:
     A DMARC failure that a trusted ARC sealer lifted, which SES does not know, is told by `policy.arc`.
     """
     verdicts = receipt.verdicts
-    clauses = [f"spf={received_spf_text(receipt)}"]
-    for result in verdicts.dkim:
+    clauses = [f"spf={received_spf_text(receipt)}"] if verdicts.results("spf") else []
+    for result in verdicts.results("dkim"):
         domain = result.properties.get("header.i", "").rpartition("@")[2] or result.properties.get("header.d", "")
         value = property_value("@" + domain) if domain else None
         clauses.append(f"dkim={result.result}{f' header.i={value}' if value else ''};")
-    value = property_value(verdicts.dmarc.properties.get("header.from", ""))
-    sealer = property_value(verdicts.dmarc.properties.get("policy.arc", ""))
-    shown = f"{f' header.from={value}' if value else ''}{f' policy.arc={sealer}' if sealer else ''}"
-    clauses.append(f"dmarc={verdicts.dmarc.result}{shown};")
+    for result in verdicts.results("dmarc"):
+        value = property_value(result.properties.get("header.from", ""))
+        sealer = property_value(result.properties.get("policy.arc", ""))
+        shown = f"{f' header.from={value}' if value else ''}{f' policy.arc={sealer}' if sealer else ''}"
+        clauses.append(f"dmarc={result.result}{shown};")
     return clauses
 
 
 def _rfc8601_clauses(receipt: Receipt) -> list[str]:
     verdicts = receipt.verdicts
-    results = [verdicts.spf, *verdicts.dkim, verdicts.arc, verdicts.dmarc]
-    if not verdicts.dkim:
-        results.insert(1, AuthResult(method="dkim", result="none"))
+    dkim = verdicts.dkim or (AuthResult(method="dkim", result="none"),)
+    verdicts = changed(verdicts, dkim=dkim)
+    results = [result for method in ("spf", "dkim", "arc", "dmarc") for result in verdicts.results(method)]
     clauses = [_clause(result) for result in results]
     for units in clauses[:-1]:
         units[-1] += ";"

@@ -29,6 +29,14 @@ class Run(Generic[Result]):
             raise RuntimeError(f"{self.name} has not been run")
         return self._result
 
+    @property
+    def is_settled(self) -> bool:
+        return self._result is not None
+
+    def settle(self, result: Result) -> None:
+        """It has this result and need not be run."""
+        self._result = result
+
     def attempt(self, inquiry: Inquiry, crashes: list[str]) -> Need | None:
         """Run it with what is known; what it needs beyond that, or None when it has its result."""
         try:
@@ -56,7 +64,8 @@ class Driver:
 
     async def finish(self, *runs: Run[Any], meanwhile: Run[Any] | None = None) -> None:
         """Run these to their results. `meanwhile` is run only where they must wait for something."""
-        waiting = [(run, need) for run in runs if (need := run.attempt(self._inquiry, self.crashes)) is not None]
+        begun = (run for run in runs if not run.is_settled)
+        waiting = [(run, need) for run in begun if (need := run.attempt(self._inquiry, self.crashes)) is not None]
         if not waiting:
             return
         if meanwhile is not None:

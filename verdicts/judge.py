@@ -10,6 +10,7 @@ When every answer is cached, the body is small and nothing is scanned, no task i
 
 from __future__ import annotations  # those of inner functions are made anew at every call otherwise
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from mail.client import Client
@@ -17,7 +18,7 @@ from mail.envelope import Envelope
 from mail.message import Message
 from mail.receipt import Evidence
 from mail.values import Value, changed
-from mail.verdict import DISABLED, AuthResult, Verdicts
+from mail.verdict import DISABLED, AuthResult, Verdicts, switched_off
 from verdicts.builtin_scorer import BuiltinScorer
 from verdicts.builtin_scorer_features import Found
 from verdicts.canonical import BodyHashes
@@ -39,6 +40,14 @@ from verdicts.trusted_sealers import TRUSTED, attestations
 CHECKS = ("client", "spf", "dkim", "arc", "dmarc", "spam")
 LINKS_SHARE = 0.25  # of the spam deadline, for lists of domains
 DEFAULT_POLICY = Policy()
+_Authenticated = tuple[AuthResult, tuple[AuthResult, ...], AuthResult, DmarcVerdict, Sequence[str]]
+_NO_CHECKS: _Authenticated = (
+    switched_off("spf"),
+    (switched_off("dkim"),),
+    switched_off("arc"),
+    DmarcVerdict(result=switched_off("dmarc")),
+    (),
+)
 
 
 class Judgement(Value, frozen=True, kw_only=True):
@@ -136,8 +145,10 @@ async def _authenticate(
     inquiry: Inquiry,
     policy: Policy,
     bodies: BodyHashes,
-) -> tuple[AuthResult, tuple[AuthResult, ...], AuthResult, DmarcVerdict, list[str]]:
-    """SPF, DKIM and ARC side by side, then DMARC, which rests on the first two."""
+) -> _Authenticated:
+    """SPF, DKIM and ARC side by side, then DMARC, which rests on the first two; of these what the policy wants."""
+    if not policy.checks:
+        return _NO_CHECKS
     driver = Driver(inquiry, bodies, policy.dns_deadline_seconds)
 
     def run_spf(ask: Ask) -> AuthResult:
@@ -167,12 +178,33 @@ async def _authenticate(
     dkim = Run("dkim", run_dkim, lambda result, reason: (_failed("dkim", result, reason),))
     arc = Run("arc", run_arc, lambda result, reason: _failed("arc", result, reason))
     dmarc = Run("dmarc", run_dmarc, lambda result, reason: DmarcVerdict(result=_failed("dmarc", result, reason)))
-    await driver.finish(spf, dkim, arc, meanwhile=Run("dmarc", prepare_dmarc, lambda *_: False))
+    _skip(policy, spf, dkim, arc, dmarc)
+    ahead = None if dmarc.is_settled else Run("dmarc", prepare_dmarc, lambda *_: False)
+    await driver.finish(spf, dkim, arc, meanwhile=ahead)
     await driver.finish(dmarc)
     sealed = arc.result
     if dmarc.result.vouched_by is not None:
         sealed = changed(sealed, properties={**sealed.properties, TRUSTED: "true"})
     return spf.result, dkim.result, sealed, dmarc.result, driver.crashes
+
+
+def _skip(
+    policy: Policy,
+    spf: Run[AuthResult],
+    dkim: Run[tuple[AuthResult, ...]],
+    arc: Run[AuthResult],
+    dmarc: Run[DmarcVerdict],
+) -> None:
+    """Settle what the policy does not want."""
+    off_spf, off_dkim, off_arc, off_dmarc, _ = _NO_CHECKS
+    if "spf" not in policy.checks:
+        spf.settle(off_spf)
+    if "dkim" not in policy.checks:
+        dkim.settle(off_dkim)
+    if "arc" not in policy.checks:
+        arc.settle(off_arc)
+    if "dmarc" not in policy.checks or spf.is_settled or dkim.is_settled:
+        dmarc.settle(off_dmarc)
 
 
 def _failed(method: str, result: str, reason: str) -> AuthResult:

@@ -3,16 +3,20 @@
 import hashlib
 from dataclasses import dataclass
 
+from mail.verdict import CHECKS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """`dmarc` is `rfc9989` (DNS tree walk) or `rfc7489` (public suffix list). `on_error` words are defer, accept and reject.
+    """`checks` are those that are made: DMARC only with both SPF and DKIM, on which it rests.
+    `dmarc` is `rfc9989` (DNS tree walk) or `rfc7489` (public suffix list). `on_error` words are defer, accept and reject.
 
     `trust_partial_bodies` lets a signature whose l= leaves a part of the body unsigned count for DMARC.
     `trusted_sealers` are ARC sealers that may lift a DMARC failure: A-labels, with a leading dot the subdomains of one.
     `clock_skew_seconds` is allowed to the t= and x= of a signature. `receiver` is SPF's %{r}.
     """
 
+    checks: tuple[str, ...] = CHECKS
     dmarc: str = "rfc9989"
     minimum_rsa_bits: int = 1024
     maximum_signatures: int = 10

@@ -9,7 +9,7 @@ from actions.content_links import ContentLinks
 from actions.mime_content import Attached, MimeContent, mime_content
 from actions.protocol import Context
 from actions.webhook_formats.form_data import FormFile, form_data
-from mail.verdict import Verdicts
+from mail.verdict import Status, Verdicts
 from mail.words import decode_words
 
 
@@ -32,7 +32,7 @@ def _fields(context: Context, content: MimeContent) -> list[tuple[str, str]]:
     envelope = {"to": list(context.recipients), "from": str(reverse_path or "")}
     fields = [
         ("headers", _header_text(context)),
-        ("dkim", _dkim(verdicts)),
+        *((("dkim", _dkim(verdicts)),) if verdicts.status("dkim") is not Status.DISABLED else ()),
         (
             "content-ids",
             _json({part.content_id: f"attachment{n}" for n, part in _numbered(content) if part.content_id}),
@@ -46,7 +46,7 @@ def _fields(context: Context, content: MimeContent) -> list[tuple[str, str]]:
         ("subject", _decoded(context, "subject")),
         ("attachment-info", _json({f"attachment{n}": _info(part) for n, part in _numbered(content)})),
         ("charsets", _json(dict.fromkeys(("to", "from", "subject", "text", "html"), "UTF-8"))),
-        ("SPF", verdicts.spf.result),
+        *(("SPF", each.result) for each in verdicts.results("spf")),
     ]
     if verdicts.spam.score is not None:
         fields += [("spam_score", f"{verdicts.spam.score:g}"), ("spam_report", ", ".join(verdicts.spam.symbols))]

@@ -15,6 +15,7 @@ from gatepost.library import open_rules
 from gatepost.scanners import scan_warnings
 from gatepost.settings import Settings
 from gatepost.settings_file import find_settings, load_settings
+from gatepost.unchecked import unchecked_warnings
 from rules.load_yaml import parse_yaml
 from rules.model import RuleBook
 from rules.schema_findings import Finding, Report
@@ -98,10 +99,11 @@ def _check_rules(settings: Settings, path: Path | None) -> tuple[tuple[Finding, 
 
 def _serve_would_say(book: RuleBook, origin: str, settings: Settings) -> tuple[Finding, ...]:
     """What only the settings and the machine can tell (semantics.md §1, §3): actions without a local target or credentials, bounces
-    without a relay, mail that is too large to be scanned."""
+    without a relay, mail that is too large to be scanned, what rests on a check that is not made."""
     warnings = [("unmapped", reason) for reason in unmapped(book)]
     warnings += [("no-credentials", reason) for reason in aws_warnings(book, settings)]
     warnings += [("too-large-to-scan", reason) for reason in scan_warnings(settings)]
+    warnings += [("not-checked", reason) for reason in unchecked_warnings(settings, book)]
     warnings += [("no-relay", reason) for reason in alert_warnings(settings)]
     bounces = any(spec.type == "bounce" for rule in book.rule_set.rules for spec in rule.actions)
     if bounces and not settings.relay_host:

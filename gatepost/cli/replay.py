@@ -151,7 +151,8 @@ class _Work:
             raise Malformed(f"a message of the spool has its own envelope: --{given[0].replace('_', '-')} is for files")
         recorded = await read_recorded(case["reader"], await message_id_of(case["reader"], case["id"]))
         if case["dns"] in (None, RECORDED):
-            replayer = Replayer.of(self.settings, recorded.resolver, recorded.scanners)
+            settings = replace(self.settings, verdicts_checks=recorded.checks)
+            replayer = Replayer.of(settings, recorded.resolver, recorded.scanners)
         else:
             replayer = self.replayer(case["dns"], case["rules"])
         return await replayer.replay(recorded.sample, self.book(case["rules"]), run=self.run)

@@ -75,3 +75,19 @@ def test_an_id_takes_no_envelope_and_a_file_has_no_record(stored: tuple[Any, lis
     assert b"DNS is recorded with messages of the spool only" in done.stderr
     (told,) = process.objects("replay", ids[0][:20], "--rules", process.rules)
     assert told["message_id"] == ids[0]
+
+
+def test_what_was_not_checked_then_is_not_checked_again(gateway: Start) -> None:
+    zone = SAMPLES / "dns" / "zone.yaml"
+    process = gateway(rules=RULES, dns=zone, variables={"GATEPOST_VERDICTS__CHECKS": "none"})
+    raw = (SAMPLES / "messages" / "list-broken-dkim.eml").read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    taken = process.deliver(raw, rcpt_to=["a@example.com"])
+    process.wait_done(taken)
+    process.stop()
+    process.variables = {}
+    statuses = []
+    for options in ((), ("--dns", zone)):
+        (told,) = process.objects("replay", taken, "--rules", process.rules, *options)
+        statuses.append({told["verdicts"][method]["status"] for method in ("spf", "dkim", "dmarc", "arc")})
+    assert statuses[0] == {"DISABLED"}
+    assert "DISABLED" not in statuses[1]

@@ -14,7 +14,8 @@ from mail.envelope import Envelope, Recipient
 from mail.headers import parse_header
 from mail.receipt import Receipt
 from mail.trace_fields import prepended_fields, receipt_token, received_spf_text
-from mail.verdict import AuthResult, ScanResult, Status, Verdicts
+from mail.values import changed
+from mail.verdict import AuthResult, ScanResult, Status, Verdicts, switched_off
 
 ID = "s08vnjngg8o82cpus2084722eiate3c6ig885f01"
 NONE = AuthResult(method="dmarc", result="none")
@@ -76,6 +77,13 @@ def test_the_whole_block_is_ses_s():
 def test_a_rule_without_scan_shows_no_scan_fields():
     assert b"-Verdict" not in fields(receipt(), scanned=False)
     assert b"-Verdict" not in fields(receipt(scan=Status.DISABLED))
+
+
+def test_without_spf_there_is_no_received_spf():
+    subject = receipt()
+    subject = changed(subject, verdicts=changed(subject.verdicts, spf=switched_off("spf")))
+    assert b"Received-SPF" in fields(receipt())
+    assert b"Received-SPF" not in fields(subject)
 
 
 def test_several_recipients_are_not_shown_to_each_other():

@@ -5,6 +5,8 @@ from rule_examples import TLS, condition, mailbox, receipt, scan, status, string
 
 from mail.client import Client, Tls
 from mail.receipt import Attachment, Receipt
+from mail.values import changed
+from mail.verdict import CHECKS, switched_off
 from rules.conditions import CONDITIONS, all_of, any_of, compile_condition
 from rules.conditions_strings import AddressLists
 from rules.facts import Facts, Seen
@@ -71,6 +73,32 @@ def test_status_of_a_verdict_that_may_still_change_is_unknown(
 def test_result_asks_for_the_word_of_rfc_8601(method: str, word: str, wanted: str, expected: bool | None) -> None:
     message = receipt(verdicts=verdicts(**{method: word}))
     assert result(method, {"result": [wanted]}, message) is expected
+
+
+OFF = receipt(
+    verdicts=changed(
+        verdicts(),
+        **{check: switched_off(check) for check in ("spf", "dmarc", "arc")},
+        dkim=(switched_off("dkim"),),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        *((status(check, "PASS", "FAIL", "GRAY", "PROCESSING_FAILED"), False) for check in CHECKS),
+        *((status(check, "DISABLED"), True) for check in CHECKS),
+        *((condition(check, {"result": ["none", "pass", "temperror"]}), False) for check in CHECKS),
+        (condition("arc", {"trusted": True}), False),
+        (condition("arc", {"trusted": False}), True),
+        (condition("dmarc_policy", {"policy": ["none", "quarantine", "reject"]}), False),
+        (condition("authenticated_domain", string("equals", "from.example")), False),
+    ],
+)
+def test_a_check_that_is_off_is_an_answer_and_never_unknown(one: Condition, expected: bool) -> None:
+    """A message taken under other settings may be walked by any rules: nobody will ever judge it."""
+    assert seen(one, OFF).result is expected
 
 
 def test_scanner_that_failed_is_unknown_and_one_that_is_not_there_is_not() -> None:

@@ -151,6 +151,26 @@ def test_every_condition_is_kept_in_its_one_form(text, value):
     assert condition(text) == (text.partition(":")[0], value)
 
 
+@pytest.mark.parametrize(
+    ("text", "made", "found"),
+    [
+        ("spf: FAIL", "dkim", ["no-check"]),
+        ("spf: [FAIL, DISABLED]", "dkim", []),
+        ("dkim: {result: pass}", "spf", ["no-check"]),
+        ("arc: {trusted: true}", "spf dkim dmarc", ["no-check"]),
+        ("dmarc_policy: reject", "spf dkim", ["no-check"]),
+        ("from_domain_aligned: a.example", "spf dkim", ["no-check"]),
+        ("spf_domain: a.example", "dkim", ["no-check"]),
+        ("dkim_domain: a.example", "spf", ["no-check"]),
+        ("authenticated_domain: a.example", "arc", ["no-check"]),
+        ("authenticated_domain: a.example", "dkim", []),
+        ("subject: spf", "", []),
+    ],
+)
+def test_a_condition_on_a_check_that_nobody_makes_is_an_error(text, made, found):
+    assert errors(f"rule_sets: {{a: [{{name: a, when: [{{{text}}}]}}]}}", engines=frozenset(made.split())) == found
+
+
 def test_engines_make_spam_and_virus_comparable():
     engines = frozenset({"spam", "virus"})
     assert condition("spam: {score: {gte: 6}}", engines=engines) == ("spam", {"score": {"gte": 6.0}})

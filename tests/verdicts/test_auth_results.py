@@ -17,7 +17,8 @@ from mail.errors import Misuse
 from mail.headers import parse_header
 from mail.message import without_spans
 from mail.receipt import Receipt
-from mail.verdict import AuthResult, Verdicts
+from mail.values import changed
+from mail.verdict import AuthResult, Verdicts, switched_off
 from verdicts.auth_results import authentication_results, forged_spans, property_value
 
 US = "amazonses.com"
@@ -268,3 +269,23 @@ def test_other_hosts_values_in_the_public_cases_are_not_taken_for_ours() -> None
     for value in values:
         raw = b"Authentication-Results: " + value.encode() + b"\r\n\r\n"
         assert forged_spans(parse_header(raw), US) == ()
+
+
+@pytest.mark.parametrize(
+    ("off", "style", "written"),
+    [
+        (("spf", "dkim", "dmarc", "arc"), "ses", "none"),
+        (("spf", "dkim", "dmarc", "arc"), "rfc8601", "none"),
+        (("spf", "dmarc", "arc"), "ses", "dkim=pass header.i=@acme.example;"),
+        (("dkim", "dmarc", "arc"), "rfc8601", "spf=pass smtp.mailfrom=ann@acme.example"),
+    ],
+)
+def test_a_check_that_is_off_has_no_entry(off: tuple[str, ...], style: str, written: str) -> None:
+    subject = receipt(dkim=(signed("pass", "acme.example"),))
+    blank = {method: switched_off(method) for method in off if method != "dkim"}
+    dkim = (switched_off("dkim"),) if "dkim" in off else subject.verdicts.dkim
+    subject = changed(subject, verdicts=changed(subject.verdicts, **blank, dkim=dkim))
+    field = authentication_results(subject, authserv_id=US, style=style).decode()
+    assert field == f"Authentication-Results: amazonses.com;\r\n {written}\r\n"
+    read = authres.AuthenticationResultsHeader.parse(field.removesuffix("\r\n").removesuffix(";").replace("\r\n", ""))
+    assert {one.method for one in read.results} == {"spf", "dkim", "dmarc", "arc"} - set(off)

@@ -104,6 +104,30 @@ async def test_all_methods_are_judged() -> None:
     assert verdicts.spam.status is verdicts.virus.status is Status.DISABLED
 
 
+@pytest.mark.parametrize(
+    ("checks", "statuses"),
+    [
+        ((), "DISABLED DISABLED DISABLED DISABLED"),
+        (("spf",), "PASS DISABLED DISABLED DISABLED"),
+        (("dkim", "arc"), "DISABLED PASS DISABLED GRAY"),
+        (("spf", "dkim", "dmarc"), "PASS PASS PASS DISABLED"),
+        (("spf", "dmarc"), "PASS DISABLED DISABLED DISABLED"),  # half of what DMARC rests on would fail honest mail
+    ],
+)
+async def test_a_check_that_is_off_is_disabled_and_asks_nothing(checks: tuple[str, ...], statuses: str) -> None:
+    judgement = await judged(policy=Policy(checks=checks))
+    assert " ".join(judgement.verdicts.status(method) for method in ("spf", "dkim", "dmarc", "arc")) == statuses
+    asked = {query.check for query in judgement.evidence.queries}
+    assert asked <= set(checks) - ({"dmarc"} if "dkim" not in checks else set())
+    assert judgement.crashes == ()
+
+
+async def test_nothing_stands_behind_a_check_that_is_off() -> None:
+    verdicts = (await judged(policy=Policy(checks=()))).verdicts
+    assert [verdicts.results(method) for method in ("spf", "dkim", "dmarc", "arc")] == [()] * 4
+    assert (verdicts.spf_domain, verdicts.dkim_domains, verdicts.from_domain_aligned) == (None, (), None)
+
+
 def test_a_warm_cache_never_touches_the_scheduler() -> None:
     """The coroutine ends at its first step: nothing was awaited, no task was made, there is not even a loop."""
     with pytest.raises(StopIteration) as ended:
