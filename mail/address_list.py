@@ -63,9 +63,12 @@ def parse_address_list(text: str) -> list[NamedAddress]:
             # The words before it were a group's name (or an obsolete route, which a bare address cannot have).
             words.clear()
         elif piece.startswith("<"):
-            if angle is None:
-                angle = piece.removeprefix("<").removesuffix(">")
+            if angle is not None:
+                flush()  # the comma is missing; readers do not agree which of the two they show, so both are told
+            angle = piece.removeprefix("<").removesuffix(">")
         else:
+            if angle is not None and "@" in piece:
+                flush()
             words.append(piece)
     flush()
     return found

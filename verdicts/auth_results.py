@@ -124,7 +124,8 @@ def forged_spans(header: HeaderView, authserv_id: str) -> tuple[Span, ...]:
     """The spans of fields that only we may write (semantics.md §5), in order. In doubt a field is cut.
 
     Doubt is a malformed field that some reader could take for one of ours, and a field that hides such a line behind a bare
-    CR or LF.
+    CR or LF. Text before the first field that begins with white space is cut too: below our own fields it would go on with
+    the last of them.
     """
     wanted = _folded_id(authserv_id)
     if not header.has_bare_line_ends and not header.all(""):
@@ -137,7 +138,7 @@ def forged_spans(header: HeaderView, authserv_id: str) -> tuple[Span, ...]:
 
 def _is_ours(field: Field, authserv_id: str) -> bool:
     name = field.name.lower()
-    if name in OURS_ONLY:
+    if name in OURS_ONLY or field.raw.startswith((b" ", b"\t")):
         return True
     if name == AUTHENTICATION_RESULTS:
         return _names_us(field.value, authserv_id)

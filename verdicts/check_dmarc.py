@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 
 from mail.address import parse_domain
-from mail.address_list import parse_address_list
+from mail.address_list import NamedAddress, parse_address_list
 from mail.errors import Malformed
 from mail.headers import HeaderView
 from mail.values import Value, changed
@@ -31,6 +31,8 @@ from verdicts.ports import Lookup
 from verdicts.trusted_sealers import Attestation, claims_pass, dmarc_claims, passed_identities
 
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\Z")
+_QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*"\Z', re.DOTALL)
+_BEHIND_AT = re.compile(r"@([^@,:<>\s\0]*)")
 
 _WITHOUT_RECORD = parse_record("v=DMARC1")  # relaxed alignment
 
@@ -65,8 +67,16 @@ def author_domains(header: HeaderView) -> list[str]:
             domains.append("")
             continue
         for named in parse_address_list(field.text):
-            domains.append(_author_domain(named.domain.removesuffix(".")))
+            domains += _domains_of(named)
     return list(dict.fromkeys(domains))
+
+
+def _domains_of(named: NamedAddress) -> list[str]:
+    """Of an address that is none, `a@b@c` or with a route before it, each name that a reader may take for the author's."""
+    local = named.address.rpartition("@")[0]
+    if "@" not in local or _QUOTED_STRING.match(local):
+        return [_author_domain(named.domain.removesuffix("."))]
+    return [_author_domain(name) for name in _BEHIND_AT.findall(named.address)]
 
 
 def _author_domain(text: str) -> str:

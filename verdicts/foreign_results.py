@@ -20,7 +20,7 @@ PROPERTIES = 32  # of one result
 
 _SPECIAL = re.compile(r'["();\\]')
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_ID = re.compile(rf"({_QUOTED}|[^\s=;\"]+)(?:\s+([0-9]+))?(?=\s|\Z)(?!\s*=)\s*", re.DOTALL)
+_ID = re.compile(rf"({_QUOTED}|[^\s=;\"]+)(?:\s+0*([0-9]{{1,4}}))?(?=\s|\Z)(?!\s*=)\s*", re.DOTALL)
 _METHOD = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\s*/\s*([0-9]+))?\s*=\s*([A-Za-z][A-Za-z0-9_-]*)(?=\s|\Z)\s*")
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)(?:\s*\.\s*([A-Za-z0-9_-]+))?\s*=")
 # White space may follow the "="; but `header.d= header.i=@x` is an empty value and another property.
@@ -52,7 +52,7 @@ def read_foreign_results(value: bytes) -> ForeignResults:
         if number == 0 and (found := _ID.match(text)):
             authserv_id = _unquoted(found.group(1)) or None
             text = text[found.end() :]
-            if int(found.group(2) or "1") != 1 and len(found.group(2)) < 5:
+            if int(found.group(2) or "1") != 1:
                 return ForeignResults(authserv_id=authserv_id, results=(), is_whole=False)
             is_whole = is_whole and not text  # no semicolon behind the id
         if not text or text.lower() == "none":

@@ -51,6 +51,9 @@ LISTS = [
     ("A <a@b.example", [("A", "a@b.example")]),
     ('"a@b"@c.example', [("", '"a@b"@c.example')]),
     ("a @ b.example", [("", "a@b.example")]),
+    ("A <a@b.example> <c@d.example>", [("A", "a@b.example"), ("", "c@d.example")]),
+    ("<a@b.example> c@d.example", [("", "a@b.example"), ("", "c@d.example")]),
+    ("<a@b.example> (c@d.example) Jr.", [("Jr.", "a@b.example")]),
     ("bad, , <>", [("", "bad"), ("", "")]),
     ("", []),
 ]

@@ -264,6 +264,16 @@ def test_what_is_no_dmarc_record_is_ignored(text: str) -> None:
         ("From: <a@acme.example.>", ["acme.example"]),
         ("From: <a@under_score.example>", ["under_score.example"]),
         ("From: <a@b\u00fccher.example>", ["xn--bcher-kva.example"]),
+        ('From: "a@bank.example"@acme.example', ["acme.example"]),
+        # What a reader may take for the author, though the last name is the one that the grammar finds, or would.
+        ("From: <a@acme.example> <b@bank.example>", ["acme.example", "bank.example"]),
+        ("From: <a@acme.example> b@bank.example", ["acme.example", "bank.example"]),
+        ("From: b@bank.example@acme.example", ["bank.example", "acme.example"]),
+        ("From: <b@bank.example\0@acme.example>", ["bank.example", "acme.example"]),
+        ("From: <@bank.example,@c.example:a@acme.example>", ["bank.example", "c.example", "acme.example"]),
+        ("From: <@b@bank.example:a@acme.example>", ["b", "bank.example", "acme.example"]),
+        ('From: "x"b@bank.example@acme.example', ["bank.example", "acme.example"]),
+        ("From: <b@bank.example<a@acme.example>>", ["bank.example", "acme.example"]),
         ("From: undisclosed:;", []),
         ("From: <>", [""]),
         ("From: <a@>", [""]),
@@ -290,6 +300,8 @@ def test_mail_without_an_author_domain_is_permerror(from_: str) -> None:
         "From: <a@acme.example>\r\nFrom: <a@evil.example>",
         "From: <a@evil.example>, <a@acme.example>",
         "From: <a@b..c>, <a@acme.example>",
+        "From: <a@evil.example> <a@acme.example>",
+        "From: <a@acme.example@evil.example>",
     ],
 )
 def test_a_second_author_does_not_hide_the_first(from_: str) -> None:

@@ -95,6 +95,9 @@ def test_the_wild_is_counted() -> None:
         ('"a b"; spf=pass', "a b", [("spf", "pass", {})], True),
         ("(c) a.example (v) 1 (d) ; (e) spf (f) = (g) pass (h)", "a.example", [("spf", "pass", {})], True),
         ("a.example 2; spf=pass", "a.example", [], False),
+        ("a.example 0001; spf=pass", "a.example", [("spf", "pass", {})], True),
+        ("a.example " + "9" * 5000 + "; spf=pass", "a.example", [("spf", "pass", {})], False),
+        ("a.example " + "0" * 5000 + "1; spf=pass", "a.example", [("spf", "pass", {})], True),
         ("a.example; spf/1=pass", "a.example", [("spf", "pass", {})], True),
         ("a.example; spf/2=pass; dkim=fail", "a.example", [("dkim", "fail", {})], False),
         # Microsoft: no id, no ptype, a final semicolon.
