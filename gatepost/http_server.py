@@ -23,6 +23,7 @@ from mail.errors import Temporary
 
 log = logging.getLogger("gatepost.http")
 REQUEST_OCTETS = 64 * 1024
+_MOST_PARAMETERS = 100
 _HANDLER_CANCELLED_AFTER_SECONDS = 5.0
 
 
@@ -73,7 +74,10 @@ class HttpServer(_Server):
         if request.method not in ("GET", "HEAD", "POST"):
             return Served(status=405, headers={"allow": "GET, HEAD, POST"})
         if path == "/":
-            answer = await self._topics.answer(await _parameters(request))
+            parameters = await _parameters(request)
+            if parameters is None:
+                return Served(status=400)
+            answer = await self._topics.answer(parameters)
             return Served(status=answer.status, body=answer.body, headers={"content-type": "text/xml"})
         if request.method == "POST":
             return Served(status=404)
@@ -98,12 +102,14 @@ class WatchServer(_Server):
         return Served(status=404) if page is None else await page()
 
 
-async def _parameters(request: web.Request) -> dict[str, str]:
-    """Of the query, or of the form that an SDK posts; the first of a name that is given twice."""
-    pairs = parse_qsl(request.query_string, keep_blank_values=True, max_num_fields=100)
-    if request.method == "POST":
-        body = (await request.read()).decode("utf-8", "replace")
-        pairs += parse_qsl(body, keep_blank_values=True, max_num_fields=100)
+async def _parameters(request: web.Request) -> dict[str, str] | None:
+    """Of the query, or of the form that an SDK posts; the first of a name that is given twice. None where they are too many."""
+    body = (await request.read()).decode("utf-8", "replace") if request.method == "POST" else ""
+    try:
+        pairs = parse_qsl(request.query_string, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+        pairs += parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        return None
     parameters: dict[str, str] = {}
     for name, value in pairs:
         parameters.setdefault(name, value)

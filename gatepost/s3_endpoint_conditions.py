@@ -35,7 +35,7 @@ def _names(field: str, etag: str) -> bool:
 def _date(text: str | None) -> datetime | None:
     try:
         when = parsedate_to_datetime(text) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: of a year or a zone of more digits than a date has
         return None
     return when if when is not None and when.tzinfo is not None else None
 

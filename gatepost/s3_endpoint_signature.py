@@ -2,7 +2,7 @@
 
 *Standards.* AWS: Authenticating Requests (Signature Version 4), for S3: the path is signed as it was sent, encoded once.
 *Trust.* Nothing of the request counts before its signature does; every `x-amz-` field must be signed, and so must `host`.
-*Failure.* `Refused` with S3's own code. Signatures and tokens are compared in constant time.
+*Failure.* `Refused` with S3's own code, whatever the request says. Signatures and tokens are compared in constant time.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ _AUTHORIZATION = re.compile(
     rf"{ALGORITHM}\s+Credential=([^,\s]+)\s*,\s*SignedHeaders=([^,\s]+)\s*,\s*Signature=([0-9a-f]{{64}})\s*\Z"
 )
 _CREDENTIAL = re.compile(r"([A-Za-z0-9]{16,128})/([0-9]{8})/([a-z0-9-]{1,64})/s3/aws4_request\Z")
+_SECONDS = re.compile(r"[0-9]{1,9}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -71,10 +72,10 @@ def check_signature(request: Signed, secret_of: Callable[[str], Secret | None], 
     if secret is None:
         raise Refused("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
     expected = signature_of(request, claim.names, claim.payload, claim.at, (secret.secret, date, region))
-    if not hmac.compare_digest(expected, claim.signature):
+    if not hmac.compare_digest(expected.encode(), _octets(claim.signature)):
         said = "The request signature we calculated does not match the signature you provided."
         raise Refused("SignatureDoesNotMatch", said)
-    if not hmac.compare_digest(secret.token.encode(), claim.token.encode()):
+    if not hmac.compare_digest(secret.token.encode(), _octets(claim.token)):
         raise Refused("InvalidToken", "The provided token is malformed or otherwise invalid.")
     _check_payload(claim.payload, request.body)
     return key_id
@@ -96,7 +97,7 @@ def signature_of(
             payload,
         )
     )
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    digest = hashlib.sha256(_octets(canonical)).hexdigest()
     text = "\n".join((ALGORITHM, at, f"{date}/{region}/{service}/aws4_request", digest))
     signing = f"AWS4{secret}".encode()
     for part in (date, region, service, "aws4_request", text):
@@ -150,7 +151,7 @@ def _from_query(query: Mapping[str, str]) -> _Claim:
     if query.get("X-Amz-Algorithm") != ALGORITHM:
         raise _other_mechanism()
     expires = query.get("X-Amz-Expires", "")
-    if not (expires.isascii() and expires.isdigit() and 1 <= int(expires[:9]) <= _MOST_SECONDS):
+    if not _SECONDS.match(expires) or not 1 <= int(expires) <= _MOST_SECONDS:
         raise Refused("AuthorizationQueryParametersError", "X-Amz-Expires must be a number from 1 to 604800.")
     return _Claim(
         credential=query.get("X-Amz-Credential", ""),
@@ -173,13 +174,10 @@ def _check_time(claim: _Claim, now: datetime) -> None:
         at = datetime.strptime(claim.at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise Refused("AccessDenied", "The date of the signature is not of the form YYYYMMDDTHHMMSSZ.") from None
-    if claim.expires_seconds is None:
-        early, late = at - SKEW, at + SKEW
-    else:
-        early, late = at - SKEW, at + timedelta(seconds=claim.expires_seconds)
-    if now > late and claim.expires_seconds is not None:
+    age = now - at
+    if claim.expires_seconds is not None and age > timedelta(seconds=claim.expires_seconds):
         raise Refused("AccessDenied", "Request has expired")
-    if not early <= now <= late:
+    if age < -SKEW or (claim.expires_seconds is None and age > SKEW):
         said = "The difference between the request time and the current time is too large."
         raise Refused("RequestTimeTooSkewed", said)
 
@@ -199,7 +197,12 @@ def _canonical_query(query: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    return quote(text, safe="-_.~")
+    return quote(text, safe="-_.~", errors="surrogateescape")
+
+
+def _octets(text: str) -> bytes:
+    """As they came: what is no UTF-8 stands as surrogates in what aiohttp hands over."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _canonical_value(headers: Mapping[str, str], name: str) -> str:

@@ -241,6 +241,15 @@ async def test_there_is_nothing_else(rig: Rig, method: str, path: str, status: i
     assert b"<script>" not in body
 
 
+@pytest.mark.parametrize("query", ["a&" * 101, "%ff=%00&" * 10, "a=%ed%b3%bf"])
+async def test_noise_as_parameters_is_a_fault_of_whoever_asks(
+    rig: Rig, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await rig.ask("GET", f"/?{query}"))[0] == 400
+    assert (await rig.ask("POST", "/", data=query))[0] == 400
+    assert not caplog.records
+
+
 async def test_a_large_request_is_refused(rig: Rig) -> None:
     assert (await rig.ask("POST", "/", data=b"x" * 100_000))[0] == 413
 

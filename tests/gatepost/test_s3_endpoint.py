@@ -17,6 +17,8 @@ from acting import ID
 from s3_world import CONTENT, OTHER, Ask, World, put_file, s3_client, world_of
 
 from actions.object_key import SIDECAR
+from gatepost.s3_endpoint_answers import Found
+from gatepost.s3_endpoint_conditions import check_conditions
 from gatepost.s3_endpoint_signature import UNSIGNED, Signed, signature_of
 
 KEY = f"in/{ID}"
@@ -116,6 +118,16 @@ async def test_conditions_are_judged(stored: World) -> None:
     source = {"Bucket": "mail", "Key": KEY, "CopySource": f"mail/{KEY}"}
     assert await s3.code("copy_object", **source, CopySourceIfMatch=tag) == ""
     assert await s3.code("copy_object", **source, CopySourceIfMatch='"other"') == "PreconditionFailed"
+
+
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan {} 00:00:00 GMT", "Mon, 01 Jan 2020 00:00:00 +{}", "Mon, {} Jan 2020 00:00:00 GMT"]
+)
+@pytest.mark.parametrize("digits", [5, 25, 5000])
+def test_a_date_that_is_none_is_no_condition(date: str, digits: int) -> None:
+    """RFC 9110 §13.1.3: the field is ignored."""
+    found = Found(size=1, etag='"x"', modified=datetime(2026, 1, 1, tzinfo=UTC))
+    assert check_conditions(found, {"if-modified-since": date.format("9" * digits)}) is None
 
 
 async def test_encrypted_object_comes_in_the_clear(world: World) -> None:

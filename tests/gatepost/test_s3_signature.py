@@ -215,3 +215,28 @@ def test_chunked_signatures_are_not_taken() -> None:
     signature = signature_of(resigned, names, headers["x-amz-content-sha256"], at, (SECRET.secret, at[:8], region))
     headers["authorization"] = headers["authorization"].rpartition("=")[0] + f"={signature}"
     assert code_of(replace(resigned, headers=headers)) == "NotImplemented"
+
+
+ASKED = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}/{{day}}/eu/s3/aws4_request&X-Amz-SignedHeaders=host&X-Amz-Date={{day}}T000000Z"
+
+
+@pytest.mark.parametrize(
+    ("day", "more", "code"),
+    [
+        ("20260101", "&X-Amz-Expires=60&X-Amz-Signature=%C3%A9", "SignatureDoesNotMatch"),
+        ("20260101", "&X-Amz-Expires=60&X-Amz-Signature=x&prefix=\udcff", "SignatureDoesNotMatch"),
+        ("20260101", "&X-Amz-Expires=000000001" + "9" * 20 + "&X-Amz-Signature=x", "AuthorizationQueryParametersError"),
+        (
+            "20260101",
+            "&X-Amz-Expires=000000001" + "9" * 5000 + "&X-Amz-Signature=x",
+            "AuthorizationQueryParametersError",
+        ),
+        ("00010101", "&X-Amz-Expires=60&X-Amz-Signature=x", "AccessDenied"),
+        ("99991231", "&X-Amz-Expires=604800&X-Amz-Signature=x", "RequestTimeTooSkewed"),
+    ],
+)
+@pytest.mark.parametrize("host", [HOST, "\udcff"])
+def test_noise_that_nobody_signed_is_refused_in_s3s_words(day: str, more: str, code: str, host: str) -> None:
+    """An exception of ours would be logged with its traceback for whoever connects."""
+    request = Signed(method="GET", path="/mail/a", query=ASKED.format(day=day) + more, headers={"host": host})
+    assert code_of(request, datetime(2026, 1, 1, tzinfo=UTC)) == code

@@ -226,7 +226,9 @@ def test_fields_of_others_stay(field: bytes) -> None:
     assert forged_spans(parse_header(raw), US) == ()
 
 
-@pytest.mark.parametrize("first", [b" dkim=pass header.d=bank.example;", b"\tx\r\n y: z", b" ", b" From: <a@bank.example>"])
+@pytest.mark.parametrize(
+    "first", [b" dkim=pass header.d=bank.example;", b"\tx\r\n y: z", b" ", b" From: <a@bank.example>"]
+)
 def test_nothing_goes_on_with_the_last_field_that_we_put_above_a_message(first: bytes) -> None:
     """RFC 5322 §2.2.3: a line that begins with white space belongs to the field above it, which here would be ours."""
     raw = first + b"\r\nTo: <c@d.example>\r\n folded\r\n\r\n body\r\n"
