@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 REPLY_OCTETS = 64 * 1024
@@ -22,3 +24,12 @@ class HttpClient(Protocol):
 
         Raises `Temporary` when no reply came, `Permanent` for a URL that is none or whose target may not be reached.
         """
+
+
+def http_date(text: str) -> datetime | None:
+    """A date of a header field (RFC 9110 §5.6.7); None for what is none, or says nothing of its zone."""
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # OverflowError: a year or a zone of more digits than a date has
+        return None
+    return None if when.tzinfo is None else when

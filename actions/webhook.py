@@ -13,12 +13,11 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from actions.content_links import ContentLinks
-from actions.http_port import HttpClient, HttpReply
+from actions.http_port import HttpClient, HttpReply, http_date
 from actions.protocol import Context
 from actions.webhook_formats import FORMATS
 from mail.errors import Permanent
@@ -110,10 +109,5 @@ def retry_after(value: str, now: datetime) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if at.tzinfo is None:  # "-0000": the date says nothing of its zone
-        return None
-    return max(0.0, (at - now).total_seconds())
+    at = http_date(value)
+    return None if at is None else max(0.0, (at - now).total_seconds())

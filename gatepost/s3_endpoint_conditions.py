@@ -5,9 +5,8 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 
+from actions.http_port import http_date
 from gatepost.s3_endpoint_answers import Found, Refused
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)\Z")
@@ -19,25 +18,17 @@ def check_conditions(found: Found, headers: Mapping[str, str]) -> int | None:
     if "if-match" in headers:
         if not _names(headers["if-match"], found.etag):
             raise precondition_failed()
-    elif (since := _date(headers.get("if-unmodified-since"))) is not None and modified > since:
+    elif (since := http_date(headers.get("if-unmodified-since", ""))) is not None and modified > since:
         raise precondition_failed()
     if "if-none-match" in headers:
         return 304 if _names(headers["if-none-match"], found.etag) else None
-    since = _date(headers.get("if-modified-since"))
+    since = http_date(headers.get("if-modified-since", ""))
     return 304 if since is not None and modified <= since else None
 
 
 def _names(field: str, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/").strip('"') for tag in field.split(",")]
     return "*" in tags or etag.strip('"') in tags
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        when = parsedate_to_datetime(text) if text else None
-    except (ValueError, OverflowError):  # OverflowError: of a year or a zone of more digits than a date has
-        return None
-    return when if when is not None and when.tzinfo is not None else None
 
 
 def byte_range(text: str, size: int) -> tuple[int, int] | None:

@@ -217,7 +217,10 @@ def test_chunked_signatures_are_not_taken() -> None:
     assert code_of(replace(resigned, headers=headers)) == "NotImplemented"
 
 
-ASKED = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}/{{day}}/eu/s3/aws4_request&X-Amz-SignedHeaders=host&X-Amz-Date={{day}}T000000Z"
+ASKED = (
+    f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={KEY}/{{day}}/eu/s3/aws4_request"
+    "&X-Amz-SignedHeaders=host&X-Amz-Date={day}T000000Z"
+)
 
 
 @pytest.mark.parametrize(
