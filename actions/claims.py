@@ -17,7 +17,10 @@ _JUST_DUE_SECONDS = 0.005
 
 
 class Claims:
-    """For one runner. `wait_seconds` is how long nothing will be due if nobody says otherwise; None: for ever."""
+    """For one runner. `wait_seconds` is how long nothing will be due if nobody says otherwise; None: for ever.
+
+    `is_nothing_due`: as things are, no job may begin now; what is due waits behind pauses.
+    """
 
     def __init__(self, spool: Spool, destinations: Destinations, clock: Callable[[], datetime]) -> None:
         self._spool = spool
@@ -41,8 +44,9 @@ class Claims:
             self.wait_seconds = 0.0
         elif not self._nothing_until(await self._spool.next_due()):
             # Due and yet not claimed: its destination is full or paused, or it fell due just now.
-            is_blocked = self._destinations.full or self._destinations.pauses
-            self.wait_seconds = _BLOCKED_RECHECK_SECONDS if is_blocked else _JUST_DUE_SECONDS
+            is_paused, is_full = bool(self._destinations.paused), bool(self._destinations.full)
+            self.wait_seconds = _BLOCKED_RECHECK_SECONDS if is_paused or is_full else _JUST_DUE_SECONDS
+            self.is_nothing_due = is_paused and not is_full  # time must pass before anything can be tried
         return jobs
 
     def _nothing_until(self, due: datetime | None) -> bool:

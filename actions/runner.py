@@ -145,7 +145,7 @@ class Runner:
                 continue
 
     async def idle(self) -> None:
-        """Wait until nothing is under way and nothing is due; `run` must be running."""
+        """Wait until nothing is under way and nothing is due but behind a pause; `run` must be running."""
         await self._quiet.wait()
 
     async def drain(self, grace_seconds: float = 10.0) -> None:

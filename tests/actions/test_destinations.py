@@ -232,6 +232,17 @@ async def test_an_operators_word_ends_the_pause(broken: tuple[Crowd, Told]) -> N
     assert await crowd.jobs() == []
 
 
+async def test_nothing_is_under_way_while_all_that_is_due_waits_behind_a_pause(broken: tuple[Crowd, Told]) -> None:
+    crowd, hooks = broken
+    async with asyncio.timeout(5.0):
+        await crowd.house.pass_time(2.5)  # all are due, and the probe fails
+    assert len(hooks.seen) == OPENS_AFTER + 1
+    assert len(await crowd.jobs()) == OPENS_AFTER
+    hooks._answers = [DONE]
+    await crowd.house.pass_time(2 * FIRST_PAUSE_SECONDS)
+    assert await crowd.jobs() == []
+
+
 async def test_a_walk_that_a_paused_destination_holds_waits_without_an_attempt(make: Make) -> None:
     answers = Told(failed("exploded"), destination="python:m:f")
     house = make(rule("a", function("RequestResponse")), **{"lambda": answers, "tuning": quick()})
