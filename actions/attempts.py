@@ -14,9 +14,9 @@ from actions.destinations import Destinations
 from actions.ledger import recorded
 from actions.loading import Loaded
 from actions.placeholders import resolve
-from actions.protocol import Action, Context, Prepend
+from actions.protocol import Context, Prepend
 from actions.reach import STORING
-from actions.table import Unmapped
+from actions.targets import Target, Targets
 from actions.topic_notification import TYPE, told_part
 from actions.topics import Topic, find_topic, topic_of
 from mail.errors import Malformed, Permanent, Temporary
@@ -27,8 +27,6 @@ from rules.model import ActionSpec
 from rules.step import Step
 from spool.ports import MessageState
 
-_UNMAPPED = Unmapped()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempts:
@@ -38,7 +36,7 @@ class Attempts:
     takes them over, finished or not: so no attempt is made twice because it was slow.
     """
 
-    actions: Mapping[str, Action]
+    targets: Targets
     prepend: Prepend
     environment: Mapping[str, str]
     clock: Callable[[], datetime]
@@ -47,11 +45,8 @@ class Attempts:
     detached: dict[str, asyncio.Task[Outcome]] = field(default_factory=dict)
 
     def destination(self, step: Step) -> str:
-        """Where the step goes; "" too for parameters that cannot be resolved now."""
-        try:
-            return self._action(step).destination(resolve(step.spec.parameters, self.environment))
-        except Temporary:
-            return ""
+        """Where the step goes; "" is no destination."""
+        return self.targets.destination(step.spec)
 
     def start(self, loaded: Loaded, step: Step, attempt: int, destination: str) -> asyncio.Task[Outcome]:
         """Begin an attempt whose place at `destination` is taken; the place is given back when it ends."""
@@ -74,39 +69,44 @@ class Attempts:
         self.detached.clear()
 
     async def _run(self, loaded: Loaded, step: Step, attempt: int) -> Outcome:
-        action, time = self._action(step), asyncio.get_running_loop().time
+        time = asyncio.get_running_loop().time
         try:
-            context = self._context(loaded, step, attempt)
+            target = self.targets.of(step.spec)
+            context = self._context(loaded, step, attempt, target)
         except (Temporary, Permanent, Malformed) as error:
             return _said(error)  # nothing of it reached the destination
         began = time()
         try:
-            outcome = await action.run(context)
+            outcome = await target.action.run(context)
         except (Temporary, Permanent, Malformed) as error:
             outcome = _said(error)
-        self.destinations.came_of(action.destination(context.parameters), outcome, time() - began)
+        self.destinations.came_of(target.destination, outcome, time() - began)
         return outcome
 
-    def _context(self, loaded: Loaded, step: Step, attempt: int) -> Context:
-        parameters = resolve(step.spec.parameters, self.environment)
+    def _context(self, loaded: Loaded, step: Step, attempt: int, target: Target) -> Context:
         return Context(
             step=step,
             receipt=loaded.receipt,
             raw=loaded.raw,
-            prepended=self.prepend(loaded.receipt, step),
-            parameters=parameters,
+            prepended=self._prepended(loaded, step),
+            parameters=target.parameters,
             now=self.clock(),
             attempt=attempt,
             in_session=loaded.state is MessageState.REJECTED,
             bounce_always=loaded.book.book.bounce == "always",
-            topic=self._topic(loaded, parameters),
+            topic=self._topic(loaded, target.parameters),
             earlier=_recorded(loaded, step),
             whole=_recorded(loaded, changed(step, part=told_part(step))) if step.spec.type == TYPE else None,
             stores=partial(self._stores, loaded.book),
         )
 
-    def _action(self, step: Step) -> Action:
-        return self.actions.get(step.spec.type, _UNMAPPED)
+    def _prepended(self, loaded: Loaded, step: Step) -> bytes:
+        """The steps of a message mostly see the same fields above it."""
+        seen = step.scanned, step.added
+        fields = loaded.prepended.get(seen)
+        if fields is None:
+            fields = loaded.prepended[seen] = self.prepend(loaded.receipt, step)
+        return fields
 
     def _stores(self, book: CompiledBook) -> tuple[tuple[str, ActionSpec], ...]:
         found = []

@@ -20,6 +20,8 @@ from actions.protocol import Context
 from actions.stored_objects import as_file, counted, facts, stored_objects
 from mail.outcome import Outcome, Result
 
+_MOST_ROOTS = 1024
+
 
 class Disk:
     """Writes below `base / path`. A repeated step overwrites the same keys; it is done when all of them are durable."""
@@ -28,12 +30,13 @@ class Disk:
         self._store = store
         self._base = base
         self._encryption = encryption
+        self._roots: dict[str, Path] = {}
 
     def destination(self, parameters: Mapping[str, Any]) -> str:  # noqa: ARG002
         return ""
 
     async def run(self, context: Context) -> Outcome:
-        root = self._base / str(context.parameters["path"])
+        root = self._root(str(context.parameters["path"]))
         layout = object_keys(context)
         places = {each.key: key_components(each.key) for each in layout}
         async for batch in stored_objects(context, layout, self._encryption):
@@ -45,6 +48,15 @@ class Disk:
                     await put
             except OSError as error:
                 return Outcome(result=Result.FAILED, detail=f"{root}: {error.strerror or error}")
-        path = root.joinpath(*places[layout[0].key])
+        path = str(root.joinpath(*places[layout[0].key]))
         detail = f"stored as {path}{counted(layout)}"
-        return Outcome(result=Result.DONE, detail=detail, data={**facts(layout), "path": str(path)})
+        return Outcome(result=Result.DONE, detail=detail, data={**facts(layout), "path": path})
+
+    def _root(self, path: str) -> Path:
+        """One object for each path: `Path` takes its time, with its hash too."""
+        root = self._roots.get(path)
+        if root is None:
+            if len(self._roots) >= _MOST_ROOTS:  # `${NAME}` may have given each message one of its own
+                self._roots.clear()
+            root = self._roots[path] = self._base / path
+        return root

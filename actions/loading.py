@@ -4,7 +4,7 @@ Recovery is the same loop as live work: outcomes recorded before a crash are wal
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from actions.ledger import APART, RELEASED_AS, of_evaluation, outcome_as_walked
@@ -22,7 +22,10 @@ Books = Callable[[str], CompiledBook]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """`evaluation` stands behind every outcome that the walk went on with. `rows` are the ledger's of this evaluation."""
+    """`evaluation` stands behind every outcome that the walk went on with. `rows` are the ledger's of this evaluation.
+
+    `prepended` keeps what was put above the message, by what a step sees: `scanned` and `added`.
+    """
 
     state: MessageState
     receipt: Receipt
@@ -30,6 +33,7 @@ class Loaded:
     book: CompiledBook
     evaluation: Evaluation
     rows: tuple[LedgerRow, ...]
+    prepended: dict[tuple[bool, tuple[tuple[str, str], ...]], bytes] = field(default_factory=dict)
 
     def row(self, step: Step) -> LedgerRow | None:
         return next((row for row in self.rows if (row.position, row.recipient) == (step.position, step.part)), None)

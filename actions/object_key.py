@@ -38,6 +38,16 @@ class ObjectKey:
     metadata: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """A template of keys: what stands before the message id and behind it (None: the id is appended), and whether each recipient
+    has an object of its own."""
+
+    separate: bool
+    before: Template
+    after: Template | None
+
+
 def object_key(prefix: str, message_id: str) -> str:
     """SES's key: `emails` and `emails/` both give `emails/ID`, an empty prefix gives `ID`."""
     if prefix and not prefix.endswith("/"):
@@ -60,12 +70,11 @@ def object_keys(context: Context) -> list[ObjectKey]:
 
     Metadata that names recipients in an object for all of them says the first.
     """
-    template = _template(str(context.parameters.get("object_key_prefix") or ""))
+    form = _form(str(context.parameters.get("object_key_prefix") or ""))
     metadata = {name: _template(str(text)) for name, text in (context.parameters.get("metadata") or {}).items()}
-    separate = per_recipient(template)
     found: dict[str, ObjectKey] = {}
-    for mailbox in context.step.recipients if separate else context.step.recipients[:1] or (None,):
-        made = _object(template, metadata, context, mailbox)
+    for mailbox in context.step.recipients if form.separate else context.step.recipients[:1] or (None,):
+        made = _object(form, metadata, context, mailbox)
         found.setdefault(made.key, made)
     return list(found.values())
 
@@ -81,12 +90,9 @@ def safe(value: str) -> str:
     return text
 
 
-def _object(
-    template: Template, metadata: Mapping[str, Template], context: Context, mailbox: Mailbox | None
-) -> ObjectKey:
+def _object(form: _Form, metadata: Mapping[str, Template], context: Context, mailbox: Mailbox | None) -> ObjectKey:
     message_id = context.receipt.message_id
-    before, after = _split(template)
-    prefix = _filled(before, context, mailbox)
+    prefix, after = _filled(form.before, context, mailbox), form.after
     key = object_key(prefix, message_id) if after is None else prefix + message_id + _filled(after, context, mailbox)
     if len(key.encode()) > _KEY_OCTETS:
         raise Permanent(f"the object's key has more than {_KEY_OCTETS} octets")
@@ -102,6 +108,13 @@ def _split(template: Template) -> tuple[Template, Template | None]:
         if isinstance(piece, Placeholder) and piece.name == "message_id":
             return template[:place], template[place + 1 :]
     return template, None
+
+
+@lru_cache(maxsize=1024)
+def _form(text: str) -> _Form:
+    template = _template(text)
+    before, after = _split(template)
+    return _Form(separate=per_recipient(template), before=before, after=after)
 
 
 def _template(text: str) -> Template:

@@ -20,6 +20,15 @@ def resolve(parameters: Mapping[str, Any], environment: Mapping[str, str]) -> di
     return {name: _resolve(value, environment) for name, value in parameters.items()}
 
 
+def names_any(value: Any) -> bool:
+    """Whether `${` stands anywhere in it, so that resolving it depends on the environment."""
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, Mapping):
+        return any(map(names_any, value.values()))
+    return isinstance(value, list | tuple) and any(map(names_any, value))
+
+
 def _resolve(value: Any, environment: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return _PLACEHOLDER.sub(lambda found: _lookup(found[1], environment), value) if "${" in value else value

@@ -94,4 +94,7 @@ class Action(Protocol):
 
 
 Prepend = Callable[[Receipt, Step], bytes]
-"""Builds the fields that stand above the message for a step (Return-Path … X-SES-RECEIPT, then the added ones)."""
+"""Builds the fields that stand above the message for a step (Return-Path … X-SES-RECEIPT, then the added ones).
+
+Of the step it looks at `scanned` and `added` only.
+"""

@@ -24,6 +24,7 @@ from actions.pauses import Pauses
 from actions.protocol import Action, Parked, Prepend
 from actions.recorder import Recorder
 from actions.retry import Schedule
+from actions.targets import Targets
 from actions.walk import Walk
 from mail.counters import Counters
 from spool.ports import Broken, Full, Job, JobChange, JobKind, JobState, MessageState, NotFound, Pause, Recorded, Spool
@@ -81,7 +82,11 @@ class Runner:
         )
         self._claims = Claims(spool, self._destinations, clock)
         self._attempts = Attempts(
-            actions=actions, prepend=prepend, environment=environment, clock=clock, destinations=self._destinations
+            targets=Targets(actions, environment),
+            prepend=prepend,
+            environment=environment,
+            clock=clock,
+            destinations=self._destinations,
         )
         self._recorder = Recorder(
             spool,

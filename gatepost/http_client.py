@@ -8,6 +8,7 @@ here and the judged addresses are the ones connected to, so an answer that chang
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from actions.http_port import REPLY_OCTETS, HttpReply
 from actions.http_targets import PRIVATE_HOSTS, refusal
 from mail.errors import Permanent, Temporary
+
+_MOST_URLS = 1024
+_timeout = lru_cache(maxsize=16)(lambda seconds: aiohttp.ClientTimeout(total=seconds))
 
 
 class _JudgingResolver(AbstractResolver):
@@ -59,14 +63,19 @@ class AiohttpClient:
         self._private_hosts = tuple(private_hosts)
         self._ssl_context = ssl_context
         self._resolver = resolver
+        self._looked_at: set[str] = set()  # and not refused, which depends on the URL alone
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
         self, url: str, headers: Mapping[str, str] | Sequence[tuple[str, str]], body: bytes, timeout_seconds: float
     ) -> HttpReply:
         """`HttpClient.post`; a sequence of headers may name one several times."""
-        self._refuse_literal(url)
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        if url not in self._looked_at:
+            self._refuse_literal(url)
+            if len(self._looked_at) >= _MOST_URLS:
+                self._looked_at.clear()
+            self._looked_at.add(url)
+        timeout = _timeout(timeout_seconds)
         try:
             async with self._open_session().post(
                 url, data=body, headers=headers, allow_redirects=False, timeout=timeout
@@ -146,6 +155,8 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:
     chunks: list[bytes] = []
     octets = 0
+    if response.content.at_eof():
+        return b""
     async for chunk in response.content.iter_chunked(16384):
         chunks.append(chunk[: most - octets])
         octets += len(chunk)
