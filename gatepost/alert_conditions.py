@@ -124,7 +124,11 @@ def _running_out(found: _Found, survey: Survey, thresholds: Thresholds) -> None:
     failing = {check.name for check in survey.checks if not check.ok}
     free = survey.samples.get(key("disk_free_bytes"))
     if free is not None and free < thresholds.disk_octets and "disk" not in failing:
-        found.add("disk_low", f"{free / 2**20:.0f} MiB are free on the disk of the state directory")
+        least = f"alerts.disk ({thresholds.disk_octets / 2**20:.0f} MiB)"
+        found.add(
+            "disk_low",
+            f"{free / 2**20:.0f} MiB are free on the disk of the state directory, less than {least}: make room",
+        )
     ends = survey.samples.get(_CERTIFICATE_ENDS)
     if ends is not None and "certificate" not in failing:
         left = ends - survey.at.timestamp()

@@ -166,7 +166,7 @@ class InboundSession:
         self._client = client
         await self._limited("connect", Denial(reply, limit))
 
-    async def refused(self, command: str, reply: Reply, limit: str) -> None:
+    async def refused(self, command: str, reply: Reply, limit: str, sender: Mailbox | None = None) -> None:
         trail = self._trail
         if limit:
             self._services.counters.add("limited_total", limit=limit)
@@ -178,7 +178,7 @@ class InboundSession:
             # A recipient's own refusal is not to be overwritten by a later one's bad syntax.
             trail.refusal = trail.refusal or Refusal("rcpt", reply, limit=limit)
         elif command == "MAIL" and trail is None and reply.code != BAD_SEQUENCE.code:
-            await self._log(Refusal("mail", reply, limit=limit))
+            await self._log(Refusal("mail", reply, limit=limit), mail_from=sender)
         else:
             self._stray = Refusal("ehlo" if self._client.helo is None else "mail", reply, limit=limit)
 

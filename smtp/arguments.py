@@ -26,12 +26,16 @@ XCLIENT_NAMES = "NAME ADDR PORT PROTO HELO"
 
 
 class Refusal(Exception):
-    """The argument is answered with `reply`; `limit` is the setting that was exceeded, if it was one."""
+    """The argument is answered with `reply`; `limit` is the setting that was exceeded, if it was one.
 
-    def __init__(self, reply: Reply, limit: str = "") -> None:
+    `sender` is whom MAIL names: the history tells whose mail was too big.
+    """
+
+    def __init__(self, reply: Reply, limit: str = "", sender: Mailbox | None = None) -> None:
         super().__init__(str(reply))
         self.reply = reply
         self.limit = limit
+        self.sender = sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,10 @@ def parse_mail(argument: bytes, *, extended: bool, limit: int) -> MailArgument:
     match = _MAIL.match(decode(argument))
     if not match:
         raise Refusal(SYNTAX_ERROR)
-    parsed = _parameters(match.group(2), extended=extended, limit=limit) if match.group(2) else {}
+    try:
+        parsed = _parameters(match.group(2), extended=extended, limit=limit) if match.group(2) else {}
+    except Refusal as refusal:
+        raise Refusal(refusal.reply, refusal.limit, _named(match.group(1))) from None
     smtputf8 = "SMTPUTF8" in parsed
     return MailArgument(
         reverse_path=_path(match.group(1), smtputf8=smtputf8, otherwise=BAD_SENDER),
@@ -121,6 +128,13 @@ def parse_rcpt(argument: bytes, *, smtputf8: bool) -> Mailbox:
     if mailbox is None:
         raise Refusal(BAD_ADDRESS)
     return mailbox
+
+
+def _named(path: str) -> Mailbox | None:
+    try:
+        return parse_path(path, smtputf8=True)
+    except Malformed:
+        return None
 
 
 def _path(text: str, *, smtputf8: bool, otherwise: Reply) -> Mailbox | None:

@@ -41,10 +41,10 @@ class Session(Protocol):
     async def reset(self) -> None:
         """The transaction ended without a message: RSET, EHLO, QUIT or a lost connection after MAIL."""
 
-    async def refused(self, command: str, reply: Reply, limit: str) -> None:
+    async def refused(self, command: str, reply: Reply, limit: str, sender: Mailbox | None) -> None:
         """The server itself answered 4xx or 5xx (syntax, size, limits, bare newline): for the history.
 
-        `limit` is the setting that was exceeded, or "".
+        `limit` is the setting that was exceeded, or "". `sender` is whom a refused MAIL names, if it can be read.
         """
 
     async def denied(self, client: Client, reply: Reply, limit: str) -> None:

@@ -17,7 +17,7 @@ _CALLS: dict[type, Callable[[Session, Any], Answer]] = {
     Hello: lambda session, event: session.hello(event.client),
     Greet: lambda session, event: session.greet(event.client),
     Reset: lambda session, event: session.reset(),  # noqa: ARG005
-    Refused: lambda session, event: session.refused(event.command, event.reply, event.limit),
+    Refused: lambda session, event: session.refused(event.command, event.reply, event.limit, event.sender),
     Denied: lambda session, event: session.denied(event.client, event.reply, event.limit),
     Close: lambda session, event: session.close(),  # noqa: ARG005
 }

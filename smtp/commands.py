@@ -86,7 +86,7 @@ def run(machine: Machine, line: bytes) -> None:
     try:
         command(machine, argument)
     except Refusal as refusal:
-        machine.refuse(_shown(verb), refusal.reply, refusal.limit)
+        machine.refuse(_shown(verb), refusal.reply, refusal.limit, refusal.sender)
 
 
 def _shown(verb: bytes) -> str:

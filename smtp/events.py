@@ -53,15 +53,16 @@ class Reset(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """`limit` is the setting that was exceeded; empty for anything else."""
+    """`limit` is the setting that was exceeded; empty for anything else. `sender` is whom a refused MAIL names."""
 
     command: str
     reply: Reply
     limit: str = ""
+    sender: Mailbox | None = None
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """The client was refused at the door: the setting `limit` leaves no room for it."""
+    """The client was refused at the door: the setting `limit` leaves no room for it, or wants a PROXY header in vain."""
 
     client: Client
     reply: Reply

@@ -13,6 +13,7 @@ another. A reader returns False when it needs more octets. The transaction is on
 
 from collections.abc import Callable
 
+from mail.address import Mailbox
 from mail.client import Client, Tls
 from mail.reply import (
     BYE,
@@ -217,9 +218,9 @@ class Machine:
     def send_raw(self, octets: bytes) -> None:
         self._outgoing.append(octets)
 
-    def refuse(self, command: str, reply: Reply, limit: str = "") -> None:
+    def refuse(self, command: str, reply: Reply, limit: str = "", sender: Mailbox | None = None) -> None:
         """Answer 4xx or 5xx on our own account; too many of them end the session."""
-        self.ask(Refused(command, reply, limit))
+        self.ask(Refused(command, reply, limit, sender))
         self.send(reply)
         self.counts.errors += 1
         if self.counts.errors >= self.config.limits.errors and not reply.close:

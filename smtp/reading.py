@@ -10,8 +10,9 @@ from mail.errors import Malformed
 from mail.reply import BAD_SEQUENCE, BARE_NEWLINE, MESSAGE_TOO_BIG, OK, Reply
 from mail.values import changed
 from smtp.content import Content, DotContent
-from smtp.events import Arrived, Data
+from smtp.events import Arrived, Data, Denied
 from smtp.proxy import parse_proxy
+from smtp.replies import NO_PROXY_HEADER
 from smtp.transaction import Chunk
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def read_proxy(machine: "Machine") -> bool:
     try:
         proxied = parse_proxy(data[at:])
     except Malformed:
+        # Whoever does not speak the protocol of the proxy is told nothing; the operator is.
+        machine.ask(Denied(machine.client, NO_PROXY_HEADER, "proxy_from"))
         machine.finish()
         return True
     if proxied is None:

@@ -13,6 +13,7 @@ from mail.reply import (
 from smtp.arguments import XCLIENT_NAMES
 from smtp.config import SmtpConfig
 
+NO_PROXY_HEADER = Reply(code=421, detail="3.2", text="No PROXY header, though proxy_from asks for one", close=True)
 TOO_MANY_RECIPIENTS_HERE = Reply(code=421, detail="5.3", text="Too many recipients on this connection", close=True)
 TOO_MANY_REFUSED = Reply(code=421, detail="7.0", text="Too many refused recipients", close=True)
 TOO_MANY_COMMANDS = Reply(code=421, detail="7.0", text="Too many commands without a message", close=True)

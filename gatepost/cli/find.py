@@ -152,8 +152,8 @@ def lines(found: list[tuple[HistoryRow, MessageState | None]], *, columns: int |
 
 
 def who(row: HistoryRow) -> str:
-    """`a@b.example → c@d.example +2`; a transaction that ended before MAIL has a client only."""
-    if row.mail_from is None and not row.rcpt_to and row.phase in ("connect", "ehlo"):
+    """`a@b.example → c@d.example +2`; what ended before a sender was known has a client only."""
+    if row.mail_from is None and not row.rcpt_to and row.phase in ("connect", "ehlo", "mail"):
         return f"client {visible(row.client_ip)}"
     to = visible(row.rcpt_to[0]) if row.rcpt_to else "nobody"
     more = f" +{len(row.rcpt_to) - 1}" if len(row.rcpt_to) > 1 else ""

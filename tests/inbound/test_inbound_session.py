@@ -374,6 +374,14 @@ async def test_a_session_of_nothing_but_errors_leaves_one_row() -> None:
     assert [(row.outcome, row.reply) for row in await rig.history()] == [("refused", str(SYNTAX_ERROR))]
 
 
+async def test_a_mail_that_is_too_big_is_found_by_its_sender() -> None:
+    rig = Rig(book(TOUR))
+    session = await rig.session()
+    await session.refused("MAIL", MESSAGE_TOO_BIG, "smtp.size_limit", parse_mailbox("a@b.example"))
+    (row,) = await rig.history()
+    assert (row.phase, row.mail_from, row.by) == ("mail", "a@b.example", "smtp.size_limit")
+
+
 async def test_the_book_is_pinned_at_mail() -> None:
     rig = Rig(book(TOUR))
     first = rig.compiled

@@ -62,7 +62,7 @@ class Recording:
     async def reset(self) -> None:
         self.log.append(("reset",))
 
-    async def refused(self, command: str, reply: Reply, limit: str) -> None:
+    async def refused(self, command: str, reply: Reply, limit: str, sender: Mailbox | None = None) -> None:
         self.log.append(("refused", command, str(reply)))
 
     async def denied(self, client: Client, reply: Reply, limit: str) -> None:

@@ -10,7 +10,7 @@ from mail.crlf import has_bare_newline
 from mail.reply import SHUTTING_DOWN, TRY_AGAIN
 from mail.values import changed
 from smtp.config import BareNewline, Limits, SmtpConfig
-from smtp.events import Breathe, Close, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls
+from smtp.events import Breathe, Close, Denied, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls
 from smtp.machine import Machine
 from tests.smtp.recording import CLIENT, CONFIG, Talk
 
@@ -393,6 +393,9 @@ def test_where_a_proxy_header_is_required_nothing_else_is_served(header: bytes) 
     talk.send(header)
     assert talk.is_closed
     assert talk.replies == b""
+    (denied,) = talk.told(Denied)
+    assert isinstance(denied, Denied)
+    assert (denied.client.ip, denied.reply.code, denied.limit) == ("192.0.2.1", 421, "proxy_from")
 
 
 def test_xclient_from_a_trusted_network_renames_the_client_and_starts_again() -> None:
@@ -419,6 +422,23 @@ def test_the_session_hears_of_what_the_server_refused() -> None:
     talk = Talk()
     talk.say("FOO", "EHLO c.test", "MAIL FROM:<a@b")
     assert [(event.command, event.reply.code) for event in talk.told(Refused)] == [("FOO", 500), ("MAIL", 501)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "sender"),
+    [
+        ("<a@b.test> SIZE=999999999", 552, "a@b.test"),
+        ("<a@b.test> RET=FULL", 555, "a@b.test"),
+        ("<> SIZE=999999999", 552, "None"),
+        ("<a@@b> SIZE=999999999", 552, "None"),
+    ],
+)
+def test_the_session_hears_whose_mail_was_refused(argument: str, code: int, sender: str) -> None:
+    talk = Talk()
+    talk.say("EHLO c.test", f"MAIL FROM:{argument}")
+    (event,) = talk.told(Refused)
+    assert isinstance(event, Refused)
+    assert (event.reply.code, str(event.sender)) == (code, sender)
 
 
 def test_a_lost_connection_resets_the_transaction_and_closes_once() -> None:
