@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from mail.charset import charset
 from mail.mime import Part, parts
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")  # RFC 6838 §4.2; any other is nobody's
@@ -76,12 +77,11 @@ def _text(part: Part) -> str:
     return _decoded(part.content, part.charset).replace("\r\n", "\n")
 
 
-def _decoded(octets: bytes, charset: str) -> str:
-    try:
-        return octets.decode(charset if charset and charset != "us-ascii" else "utf-8")
-    except (LookupError, ValueError):
-        pass
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
+def _decoded(octets: bytes, name: str) -> str:
+    for codec in (charset(name), "utf-8"):
+        try:
+            if codec not in (None, "ascii"):  # whoever says us-ascii and means it says UTF-8 too
+                return octets.decode(codec)
+        except ValueError:
+            continue
+    return octets.decode("latin-1")

@@ -1,8 +1,9 @@
 """What is attached to a message: names, types and sizes of its parts, without decoding more than it must.
 
 *Standards.* RFC 2045, RFC 2046 §5.1 (multipart), RFC 2183 (disposition), RFC 2231 (parameters).
-*Trust.* Hostile bytes. At most 1,000 parts and a depth of 50 are looked at (semantics.md §5); header values are read up to 8 KiB,
-beyond which the standard library's parameter parser is quadratic.
+*Trust.* Hostile bytes. At most 1,000 parts, a depth of 50 (semantics.md §5) and 2 MiB of their header sections are looked at: a
+field is an object of ours a hundred times its size. Header values are read up to 8 KiB, beyond which the standard library's
+parameter parser is quadratic. Bodies are searched without regular expressions: each level of the nesting is read anew.
 *Failure.* None: what cannot be read as multipart is one part.
 """
 
@@ -20,8 +21,11 @@ from mail.words import decode_words
 
 PARTS = 1000
 DEPTH = 50
+HEADER_OCTETS = 2 * 2**20  # of all parts together
 _VALUE_OCTETS = 8192
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = bytes(set(range(256)).difference(_BASE64))
+_DELIMITER_END = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +58,14 @@ def parts(raw: bytes) -> Iterator[Part]:
     """Every part that holds no parts, in order; an attached message comes before its own parts."""
     pending: list[tuple[bytes, int, bool]] = [(raw, 0, False)]
     seen = 0
+    left = HEADER_OCTETS
     while pending and seen < PARTS:
         part, depth, enclosed = pending.pop()
         seen += 1
+        end = part.find(b"\r\n\r\n")
+        left -= end if end >= 0 else len(part)
+        if left < 0:
+            return
         header = parse_header(part)
         described = _described(header)
         body = part[header.body_start :]
@@ -90,7 +99,12 @@ def attachments(raw: bytes) -> tuple[Attachment, ...]:
 
 def longest_line(raw: bytes) -> int:
     """Octets of the longest line, without its CRLF (RFC 5322 §2.1.1 allows 998)."""
-    return max(map(len, raw.split(b"\r\n")))
+    longest = start = 0
+    # Not split: a large message may be nothing but line ends, and each line would be an object.
+    while (end := raw.find(b"\r\n", start)) >= 0:
+        longest = max(longest, end - start)
+        start = end + 2
+    return max(longest, len(raw) - start)
 
 
 def _described(header: HeaderView) -> "email.message.Message[str, str]":
@@ -122,15 +136,18 @@ def _file_name(described: "email.message.Message[str, str]") -> str:
 
 def _split(body: bytes, boundary: bytes) -> list[bytes]:
     """The parts between the delimiter lines; a missing close delimiter ends with the body (RFC 2046 §5.1.1)."""
-    delimiter = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?=\r\n|\Z)")
+    line = b"\r\n--" + boundary
     parts: list[bytes] = []
     start: int | None = None
-    for match in delimiter.finditer(body):
-        if start is not None:
-            parts.append(body[start : match.start()])
-        start = match.end() + 2
-        if match.group(1) or len(parts) >= PARTS:
-            return parts
+    at = -2 if body.startswith(line[2:]) else body.find(line)
+    while at != -1:
+        if (end := _DELIMITER_END.match(body, at + len(line))) is not None:
+            if start is not None:
+                parts.append(body[start:at])
+            start = end.end() + 2
+            if end.group(1) or len(parts) >= PARTS:
+                return parts
+        at = body.find(line, at + len(line))
     if start is not None and start < len(body):
         parts.append(body[start:])
     return parts
@@ -146,7 +163,7 @@ def _charset(described: "email.message.Message[str, str]") -> str:
 def _decoded(body: bytes, encoding: str) -> bytes:
     match encoding:
         case "base64":
-            digits = _NOT_BASE64.sub(b"", body)
+            digits = body.translate(None, _NOT_BASE64)
             return base64.b64decode(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
         case "quoted-printable":
             return quopri.decodestring(body)
@@ -158,7 +175,7 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 def _decoded_octets(body: bytes, encoding: str) -> int:
     """As `_decoded` would give, without decoding what can be counted."""
     if encoding == "base64":
-        return len(_NOT_BASE64.sub(b"", body)) * 3 // 4
+        return len(body.translate(None, _NOT_BASE64)) * 3 // 4
     return len(_decoded(body, encoding))
 
 

@@ -6,8 +6,9 @@
 
 import base64
 import binascii
-import codecs
 import re
+
+from mail.charset import charset
 
 # Bounded on purpose: an unbounded `.*?` makes a header full of "=?a?q?" quadratic.
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:*'+-]{1,60})\?([bBqQ])\?([^?\r\n]{0,2000})\?=")
@@ -21,24 +22,26 @@ def decode_words(text: str) -> str:
     if "=?" not in text:
         return text
     out: list[str] = []
-    pending, charset = b"", ""
+    pending: list[bytes] = []
+    codec: str | None = None
     position = 0
     for word in _WORD.finditer(text):
-        octets = _decode(word.group(2), word.group(3))
-        named = word.group(1).partition("*")[0].lower()
+        octets, named = _decode(word.group(2), word.group(3)), charset(word.group(1).partition("*")[0])
         between = text[position : word.start()]
         position = word.end()
-        adjacent = bool(charset) and _BETWEEN.match(between) is not None
-        if octets is None or not _known(named):
-            out += [_text(pending, charset), between, word.group()]
-            pending, charset = b"", ""
-        elif adjacent and named == charset:
+        adjacent = codec is not None and _BETWEEN.match(between) is not None
+        if adjacent and octets is not None and named == codec:
             # A character may be split over two words; only their joined octets are text.
-            pending += octets
+            pending.append(octets)
+            continue
+        out.append(_text(pending, codec))
+        if octets is None or named is None:
+            out += [between, word.group()]
+            pending, codec = [], None
         else:
-            out += [_text(pending, charset), "" if adjacent else between]
-            pending, charset = octets, named
-    out += [_text(pending, charset), text[position:]]
+            out.append("" if adjacent else between)
+            pending, codec = [octets], named
+    out += [_text(pending, codec), text[position:]]
     # What an encoded-word smuggles in must not become a line of its own anywhere downstream.
     return "".join(out).replace("\r", " ").replace("\n", " ").replace("\0", " ")
 
@@ -60,19 +63,5 @@ def _decode(encoding: str, text: str) -> bytes | None:
     return _HEX.sub(lambda match: bytes.fromhex(match.group(1).decode()), octets.replace(b"_", b" "))
 
 
-def _known(charset: str) -> bool:
-    try:
-        codecs.lookup(charset)
-    except LookupError:
-        return False
-    return True
-
-
-def _text(octets: bytes, charset: str) -> str:
-    if not octets:
-        return ""
-    try:
-        return octets.decode(charset, "replace")
-    except (LookupError, ValueError):
-        # Codecs such as "idna" or "hex" are no charsets and refuse what a charset would replace.
-        return octets.decode("latin-1")
+def _text(octets: list[bytes], codec: str | None) -> str:
+    return "" if codec is None else b"".join(octets).decode(codec, "replace")

@@ -1,11 +1,15 @@
 """Line ends, and the facts of MIME structure."""
 
+import re
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.crlf import has_bare_newline, normalise, wire_bytes
-from mail.mime import DEPTH, Part, attachments, longest_line, parts
+from mail.headers import parse_header
+from mail.mime import DEPTH, HEADER_OCTETS, Part, attachments, longest_line, parts
 
 
 @pytest.mark.parametrize("raw", [b"a\n", b"a\r", b"\r\r\n", b"a\r\n\n", b"\n\r"])
@@ -95,6 +99,57 @@ def test_no_bytes_make_the_walk_raise(raw, prefix):
 def test_a_continuation_of_thousands_of_digits_is_survived():
     header = b"Content-Type: text/plain; name*" + b"9" * 5000 + b"=x\r\nContent-Disposition: attachment\r\n\r\n"
     assert len(attachments(header)) == 1
+
+
+def test_header_sections_beyond_the_cap_are_not_read():
+    part = b"--x\r\nContent-Disposition: attachment\r\n%s\r\n"
+    message = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + part % b""
+    assert len(attachments(message + part % (b"a:\r\n" * (HEADER_OCTETS // 5)) + part % b"")) == 3
+    assert len(attachments(message + part % (b"a:\r\n" * (HEADER_OCTETS // 4)) + part % b"")) == 1
+
+
+def peak_octets(work):
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("filler", [b"a:\r\n", b"\r\n", b"\r\n--", b"\r\n--b4"])
+def test_a_large_message_50_deep_is_no_hundred_times_its_size_in_objects(filler):
+    nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(DEPTH))
+    raw = nested + filler * (2 * HEADER_OCTETS // len(filler))
+    assert peak_octets(lambda: attachments(raw)) < 6 * len(raw)
+
+
+def test_a_message_of_nothing_but_line_ends_costs_no_object_for_each():
+    raw = b"\r\n" * 2**18
+    assert peak_octets(lambda: longest_line(raw)) < 1000
+
+
+@given(st.lists(st.sampled_from([b"--b", b"--", b"\r\n", b" ", b"x", b"b", b"\r", b"\t"]), max_size=30).map(b"".join))
+def test_parts_are_divided_as_the_grammar_has_it(body):
+    """RFC 2046 §5.1.1 as a regular expression, which holds the interpreter for as long as a large body takes."""
+    delimiter = re.compile(rb"(?:\A|\r\n)--b(--)?[ \t]*(?=\r\n|\Z)")
+    wanted, start = [], None
+    for match in delimiter.finditer(body):
+        if start is not None:
+            wanted.append(body[start : match.start()])
+        start = match.end() + 2
+        if match.group(1):
+            start = len(body)
+            break
+    if start is not None and start < len(body):
+        wanted.append(body[start:])
+    message = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + body
+    assert [part.body for part in parts(message)] == [each[parse_header(each).body_start :] for each in wanted]
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"abc"]), max_size=20).map(b"".join))
+def test_the_longest_line_is_that_between_two_line_ends(raw):
+    assert longest_line(raw) == max(map(len, raw.split(b"\r\n")))
 
 
 def test_the_longest_line_is_counted_without_its_end():

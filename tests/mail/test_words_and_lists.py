@@ -1,10 +1,14 @@
 """Encoded-words and address lists as they are really written."""
 
+import base64
+import encodings.aliases
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mail.address_list import parse_address_list
+from mail.charset import charset
 from mail.words import decode_outside_quotes, decode_words
 
 WORDS = [
@@ -22,7 +26,8 @@ WORDS = [
     ("=?utf-8?B?!?=", ""),
     ("=?utf-8?X?a?=", "=?utf-8?X?a?="),
     ("=?utf-8?Q?a=0D=0ABcc:_x?=", "a  Bcc: x"),
-    ("=?idna?Q?=FF?=", "ÿ"),
+    ("=?idna?Q?=FF?=", "=?idna?Q?=FF?="),
+    ("=?windows-1252?Q?=80?= =?cp1252?Q?=80?=", "€€"),
 ]
 
 
@@ -84,3 +89,32 @@ def test_a_megabyte_of_openings_is_read_in_linear_steps(unit):
     text = unit * (500_000 // len(unit))
     parse_address_list(text)
     decode_words(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined", "zlib", "a\0b", "x" * 100, ""]
+)
+def test_what_is_no_charset_of_mail_is_never_decoded_with(name):
+    """Of those that Python has, the first takes quadratic time: a megabyte of it hours."""
+    assert charset(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("UTF-8", "utf-8"), ("us-ascii", "ascii"), ("ISO-8859-15", "iso8859-15"), ("Windows-1252", "cp1252"), ("KOI8-R", "koi8-r"),
+     ("iso-2022-jp", "iso2022_jp"), ("Shift_JIS", "shift_jis"), ("EUC-KR", "euc_kr"), ("ks_c_5601-1987", "euc_kr"),
+     ("GB18030", "gb18030"),
+     ("Big5", "big5"), ("macintosh", "mac-roman"), ("TIS-620", "tis-620"), ("utf-16le", "utf-16-le"), ("utf-7", "utf-7")],
+)  # fmt: skip
+def test_charsets_go_by_the_names_that_mail_gives_them(name, codec):
+    assert charset(name) == codec
+
+
+CODECS = sorted({found for name in encodings.aliases.aliases.values() if (found := charset(name)) is not None})
+
+
+@given(st.sampled_from(CODECS), st.binary(max_size=60))
+def test_no_charset_raises_for_what_it_cannot_read(codec, octets):
+    for errors in ("replace", "backslashreplace"):
+        octets.decode(codec, errors)
+    decode_words(f"=?{codec}?b?{base64.b64encode(octets).decode()}?=")
