@@ -27,6 +27,8 @@ REASON_LENGTH = 200
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)+\Z", re.I
 )
+# RFC 7208 §7.1: macro-expand; a number of labels is not 0.
+_MACRO = re.compile(r"%(?:[%_-]|\{[a-z](?:0*[1-9][0-9]*)?r?[-.+,/_=]*\})", re.I)
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
@@ -73,6 +75,14 @@ class _Query(spf.query):  # type: ignore[misc]
 
     def dns_txt(self, domainname: str, rr: str = "TXT", ignore_void: bool = False) -> list[bytes]:
         return self.dns(domainname, rr, ignore_void=ignore_void) if domainname else []
+
+    def expand(self, text: str, stripdot: bool = True) -> str:
+        """RFC 7208 §7.1, which pyspf reads loosely: a macro that its grammar does not know makes the record an error."""
+        if "%" in text:
+            if "%" in _MACRO.sub("", text):
+                raise spf.PermError("invalid macro", text)
+            text = _MACRO.sub(lambda macro: macro[0][:3] + macro[0][3:].lower(), text)  # it knows no R for r
+        return str(super().expand(text, stripdot))
 
     def get_explanation(self, spec: str) -> None:
         """Not fetched; a record with a bad `exp=` is still a permerror, because the domain is expanded before this."""

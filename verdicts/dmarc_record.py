@@ -12,7 +12,11 @@ from functools import lru_cache
 POLICIES = ("none", "quarantine", "reject")
 
 _VERSION = re.compile(r"[ \t]*v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
-_URI = re.compile(r"[ \t]*mailto:[^ ,;!@]+@[^ ,;!@]+(?:![0-9]+[kmgt]?)?[ \t]*\Z", re.IGNORECASE)
+# RFC 7489 §6.4, RFC 9989 §4.8: any URI, with "," ";" and "!" encoded; one of mail has an address.
+_URI = re.compile(
+    r"[ \t]*(?:mailto:[^ ,;!@]+@[^ ,;!@]+|(?!mailto:)[a-z][a-z0-9+.-]*:[^ ,;!]+)(?:![0-9]+[kmgt]?)?[ \t]*\Z",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import spf
 from loopback_dns import Server
-from spf_suite import RECEIVED_AT, Case, cases, sender
+from spf_suite import OPINIONS, RECEIVED_AT, SUITE_4408, SUITE_BLITIRI, Case, cases, sender
 
 from mail.address import Mailbox, parse_mailbox
 from mail.client import Client
@@ -38,6 +38,14 @@ def test_rfc7208_suite(case: Case) -> None:
 
 def test_suite_is_complete_and_has_no_exceptions() -> None:
     assert len(SUITE) == 203
+
+
+def test_other_public_suites_agree_but_for_the_listed_opinions() -> None:
+    suite = [*cases(SUITE_4408), *cases(SUITE_BLITIRI)]
+    different = {case.name for case in suite if case.run()[0].result not in case.expected}
+    print(f"SPF: RFC 4408's suite and blitiri's: {len(suite) - len(different)}/{len(suite)}; opinions: {OPINIONS}")
+    assert different == set(OPINIONS)
+    assert len(suite) == 191 + 21
 
 
 async def test_rfc7208_suite_over_a_real_dns_server() -> None:
