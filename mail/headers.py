@@ -6,7 +6,7 @@
 """
 
 import re
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from mail.errors import Misuse
 from mail.values import Value
@@ -15,9 +15,9 @@ _KEPT_VIEWS = 128
 _KEPT_OCTETS = 32 * 1024  # of a header section whose view is kept: strangers choose them
 FOLD_AT = 78  # RFC 5322 §2.1.1
 
-# RFC 5322 §3.6.8: printable ASCII; anything else is a line that no reader agrees about. §4.5.3: white space before the colon.
-_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_FIELD_END = re.compile(rb"\r\n(?![ \t])")  # §2.2.3: a line that begins with white space goes on with the field
+# One field and its name. RFC 5322 §3.6.8: a name is printable ASCII; anything else is a line that no reader agrees about. §4.5.3:
+# white space before the colon. §2.2.3: a line that begins with white space goes on with the field.
+_FIELD = re.compile(rb"((?!\Z)(?:([!-9;-~]+)[ \t]*:)?[^\r]*+(?:\r(?!\n(?![ \t]))[^\r]*+)*+(?:\r\n)?)")
 _NAME_TEXT = re.compile(r"[!-9;-~]+\Z")
 _BREAK = re.compile("[\r\n\0]")
 
@@ -57,21 +57,23 @@ def unfold(value: bytes) -> str:
 class HeaderView:
     """The fields of one header section, in order, by name and by position."""
 
+    __slots__ = ("_by_name", "body_start", "fields", "has_bare_line_ends")
+
     def __init__(self, fields: tuple[Field, ...], body_start: int, *, has_bare_line_ends: bool = False) -> None:
         self.fields = fields
         self.body_start = body_start  # the octet behind the blank line; len(message) where there is none
         self.has_bare_line_ends = has_bare_line_ends  # a CR or LF stands alone in some field
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[Field]]:
-        named: dict[str, list[Field]] = {}
-        for field in self.fields:
-            named.setdefault(field.name.lower(), []).append(field)
-        return named
+        self._by_name: dict[str, list[Field]] = {}
+        for field in fields:
+            self._by_name.setdefault(field.name.lower(), []).append(field)
 
     def all(self, name: str) -> list[Field]:
         """Every field of this name, top first."""
         return self._by_name.get(name.lower(), [])
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, given in lower case."""
+        return not names.isdisjoint(self._by_name)
 
     def first(self, name: str) -> Field | None:
         found = self._by_name.get(name.lower())
@@ -96,14 +98,11 @@ def parse_header(raw: bytes) -> HeaderView:
 
 
 def _split(head: bytes, body_start: int) -> HeaderView:
-    ends = [found.end() for found in _FIELD_END.finditer(head)]
-    if head and (not ends or ends[-1] < len(head)):
-        ends.append(len(head))
     fields: list[Field] = []
     start = 0
-    for end in ends:
-        name = _NAME.match(head, start, end)
-        fields.append(Field(name=name[1].decode("ascii") if name else "", raw=head[start:end], start=start, end=end))
+    for raw, name in _FIELD.findall(head):
+        end = start + len(raw)
+        fields.append(Field(name=name.decode("ascii"), raw=raw, start=start, end=end))
         start = end
     lines = head.count(b"\r\n")
     is_bare = head.count(b"\r") != lines or head.count(b"\n") != lines

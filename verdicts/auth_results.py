@@ -23,6 +23,7 @@ from mail.words import decode_words
 
 OURS_ONLY = frozenset({"x-ses-spam-verdict", "x-ses-virus-verdict", "x-ses-receipt"})
 AUTHENTICATION_RESULTS = "authentication-results"
+_SUSPECT = OURS_ONLY | {AUTHENTICATION_RESULTS, ""}  # names that a field of ours may bear; "" is no field
 VALUE_LENGTH = 320
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
@@ -127,12 +128,9 @@ def forged_spans(header: HeaderView, authserv_id: str) -> tuple[Span, ...]:
     CR or LF. Text before the first field that begins with white space is cut too: below our own fields it would go on with
     the last of them.
     """
+    if not header.has_bare_line_ends and not header.has_any(_SUSPECT):
+        return ()  # each field is what its name says
     wanted = _folded_id(authserv_id)
-    if not header.has_bare_line_ends and not header.all(""):
-        # Each field is what its name says: only those that bear one of these names can be ours.
-        named = [field for name in (*OURS_ONLY, AUTHENTICATION_RESULTS) for field in header.all(name)]
-        if not named:
-            return ()
     return tuple((field.start, field.end) for field in header.fields if _is_ours(field, wanted))
 
 

@@ -159,11 +159,7 @@ class HeaderForms:
             return field.raw
         known = self._relaxed.get(field.start)
         if known is None:
-            name, _, value = field.raw.removesuffix(b"\r\n").partition(b":")
-            # Most values want no more than to be stripped.
-            value = value.strip(b" ") if _UNEVEN.search(value) is None else relaxed_value(value)
-            known = name.rstrip(_WSP).lower() + b":" + value + b"\r\n"
-            self._relaxed[field.start] = known
+            known = self._relaxed[field.start] = relaxed_field(field.name, field.value)
         return known
 
 
@@ -172,6 +168,8 @@ def relaxed_field(name: str, value: bytes) -> bytes:
 
 
 def relaxed_value(value: bytes) -> bytes:
+    if _UNEVEN.search(value) is None:
+        return value.strip(b" ")  # most values want no more
     if b"\r" in value:
         value = value.replace(b"\r\n", b"")
     # split() also takes \v, \f and bare line ends for white space, which RFC 6376 §2.8 does not.

@@ -33,6 +33,7 @@ INSTANCES = 50  # RFC 8617 §4.2.1
 OCTETS = 512 * 1024
 
 _AAR, _AMS, _AS = "arc-authentication-results", "arc-message-signature", "arc-seal"
+_NAMES = frozenset({_AAR, _AMS, _AS})
 _AMS_TAGS = ("i", "a", "b", "bh", "d", "h", "s")
 _AS_TAGS = ("i", "a", "b", "cv", "d", "s")
 _INSTANCE = re.compile(r"\s*i\s*=\s*([0-9]{1,3})\s*;")
@@ -133,7 +134,7 @@ def check_arc(ask: Ask, message: Message, bodies: BodyHashes, *, received_at: da
 
     `header.d` is the newest sealer, `arc.chain` all of them, newest first, with ":" between.
     """
-    if not any(message.header.all(name) for name in (_AAR, _AMS, _AS)):
+    if not message.header.has_any(_NAMES):
         return AuthResult(method="arc", result="none", reason="no ARC sets")
     properties: dict[str, str] = {}
     try:

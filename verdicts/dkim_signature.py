@@ -88,7 +88,7 @@ def read_signature(
     if algorithm not in ("rsa-sha256", "ed25519-sha256"):
         raise Refused("permerror", "unknown algorithm")
     domain, selector = _signer(tags["d"], tags["s"])
-    if "q" in tags and "dns/txt" not in colon_list(tags["q"]):
+    if tags.get("q", "dns/txt") != "dns/txt" and "dns/txt" not in colon_list(tags["q"]):
         raise Refused("permerror", "q= does not offer dns/txt")
     if is_dkim:
         _check_times(tags, now, skew)
@@ -237,12 +237,13 @@ def signed_text(field: Field, form: str, signed: Iterable[Field], forms: HeaderF
 
 def select_fields(names: Iterable[str], header: HeaderView, own: Field | None = None) -> list[Field]:
     """The fields that h= names, each name from the bottom up, never the signature itself (RFC 6376 §5.4.2)."""
-    start = -1 if own is None else own.start
-    left: dict[str, list[Field]] = {}
+    taken: dict[str, int] = {}
+    own_name = None if own is None else own.name.lower()
+    others = [] if own is None else [field for field in header.all(own.name) if field.start != own.start]
     selected: list[Field] = []
     for name in names:
-        if name not in left:
-            left[name] = [field for field in header.all(name) if field.start != start]
-        if left[name]:
-            selected.append(left[name].pop())
+        fields = others if name == own_name else header.all(name)
+        number = taken[name] = taken.get(name, 0) + 1
+        if number <= len(fields):
+            selected.append(fields[-number])
     return selected

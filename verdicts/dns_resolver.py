@@ -11,7 +11,6 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import dns.asyncresolver
@@ -21,6 +20,7 @@ import dns.nameserver
 import dns.resolver
 
 from mail.counters import Counters, key
+from mail.values import changed
 from verdicts.dns_names import presentation
 from verdicts.ports import Answer, Lookup
 
@@ -85,7 +85,9 @@ class LiveResolver:
 
     def cached(self, name: str, type: str) -> Answer | None:  # noqa: A002
         """Without waiting: from the cache, with the seconds that are left of its time to live."""
-        question = (name.lower().removesuffix("."), type)
+        question = (name, type)
+        if question not in self._cache:  # it may be written otherwise
+            question = (name.lower().removesuffix("."), type)
         entry = self._cache.get(question)
         if entry is None:
             return None
@@ -96,7 +98,7 @@ class LiveResolver:
             return None
         self._hits.value += 1
         if left != answer.ttl:
-            answer = replace(answer, ttl=left)
+            answer = changed(answer, ttl=left)
             self._cache[question] = (answer, expires)
         return answer
 

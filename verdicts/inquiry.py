@@ -31,6 +31,7 @@ class BodySpec(NamedTuple):
 # Those of authentication add up to 60 queries and 256 KiB; the operator's own lists come on top: of clients, and of domains.
 QUERIES = {"client": 40, "spf": 30, "dkim": 10, "arc": 10, "dmarc": 10, "spam": 60}
 OCTETS = 64 * 1024
+_NOTHING: Mapping[Question, Answer] = {}
 
 
 class Need(BaseException):
@@ -60,10 +61,12 @@ class Ask:
     def __call__(self, name: str, type: str) -> Answer:  # noqa: A002
         """The answer to one question. Raises `Need`, `OverBudget`."""
         question = (name.lower().removesuffix("."), type)
-        answer = self._inquiry.known(question)
+        answer = self.used.get(question)
         if answer is None:
-            raise Need(questions=(question,))
-        self._use(question, answer)
+            answer = self._inquiry.known(question)
+            if answer is None:
+                raise Need(questions=(question,))
+            self._use(question, answer)
         return answer
 
     def peek(self, question: Question) -> Answer | None:
@@ -73,20 +76,14 @@ class Ask:
     def all(self, questions: Iterable[Question]) -> list[Answer]:
         """The answers to several questions, which are waited for side by side. Raises `Need`, `OverBudget`."""
         folded = [(name.lower().removesuffix("."), type_) for name, type_ in questions]
-        if len(self.used.keys() | set(folded)) > self._limit:
+        if len(folded) + len(self.used) > self._limit and len({*self.used, *folded}) > self._limit:
             raise OverBudget(f"needs more than {self._limit} DNS queries")
-        found = [self._inquiry.known(question) for question in folded]
-        missing = dict.fromkeys(question for question, answer in zip(folded, found, strict=True) if answer is None)
+        missing = dict.fromkeys(question for question in folded if self._inquiry.known(question) is None)
         if missing:
             raise Need(questions=tuple(missing))
-        answers = [answer for answer in found if answer is not None]
-        for question, answer in zip(folded, answers, strict=True):
-            self._use(question, answer)
-        return answers
+        return [self(*question) for question in folded]
 
     def _use(self, question: Question, answer: Answer) -> None:
-        if question in self.used:
-            return
         self._octets += sum(map(len, answer.records))
         if len(self.used) >= self._limit:
             raise OverBudget(f"needs more than {self._limit} DNS queries")
@@ -101,13 +98,14 @@ class Inquiry:
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
         self._answers: dict[Question, Answer] = {}
-        self._asks: dict[str, Ask] = {}
+        # What each check used, not its Ask: that refers to us, and the two would be left to the garbage collector.
+        self._used: dict[str, dict[Question, Answer]] = {}
         self._closed: Answer | None = None
 
     def begin(self, check: str) -> Ask:
         """A fresh run of this check; what an earlier run used is forgotten."""
         ask = Ask(self, QUERIES[check])
-        self._asks[check] = ask
+        self._used[check] = ask.used
         return ask
 
     def known(self, question: Question) -> Answer | None:
@@ -137,8 +135,7 @@ class Inquiry:
         queries: list[Query] = []
         answers: dict[str, tuple[str, ...]] = {}
         for check in checks:
-            ask = self._asks.get(check)
-            for (name, type_), answer in ask.used.items() if ask else ():
+            for (name, type_), answer in self._used.get(check, _NOTHING).items():
                 digest = answer.digest
                 answers[digest] = answer.content
                 queries.append(
@@ -146,7 +143,7 @@ class Inquiry:
                         check=check,
                         name=name,
                         type=type_,
-                        outcome=answer.outcome.value,
+                        outcome=str(answer.outcome),
                         digest=digest,
                         ttl_left=answer.ttl,
                     )

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
 from mail.client import Client
 from mail.envelope import Envelope
+from mail.values import Value
 from mail.verdict import ScanResult
 
 
@@ -20,8 +20,7 @@ class Lookup(StrEnum):
     TEMPORARY = "temporary"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Value, frozen=True, kw_only=True):
     """One DNS answer. `records` are texts: TXT as its strings joined, A, AAAA, PTR and CNAME as they are, MX as
     `"10 host"`; names without final dot.
 

@@ -1,5 +1,7 @@
 """The header view: positions, folding, and the one place that writes a field."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,21 @@ def test_a_message_that_starts_with_a_blank_line_has_no_header():
 def test_text_is_utf8_and_else_latin_1():
     assert parse_header("Subject: é\r\n\r\n".encode()).text("subject") == "é"
     assert parse_header("Subject: é\r\n\r\n".encode("latin-1")).text("subject") == "é"
+
+
+PIECES = [b"A", b"bc", b":", b" ", b"\t", b"\r\n", b"\r\n", b"\r", b"\n", b"\0", b"\xff"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join))
+def test_a_field_ends_where_the_next_line_does_not_begin_with_white_space(raw):
+    if raw.startswith(b"\r\n"):
+        return
+    head = raw[: raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
+    expected = re.findall(rb".+?(?:\r\n(?![ \t])|\Z)", head, re.DOTALL)
+    names = [re.match(rb"([!-9;-~]+)[ \t]*:", field) for field in expected]
+    found = parse_header(raw).fields
+    assert [field.raw for field in found] == expected
+    assert [field.name.encode() for field in found] == [name[1] if name else b"" for name in names]
 
 
 @given(st.lists(st.sampled_from([b"A: b", b" c", b"\t", b"", b"x", b":", b"\r", b"\n", b"\0", b"A:\r\n"]), max_size=30))

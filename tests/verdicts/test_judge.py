@@ -1,6 +1,7 @@
 """Judging: order, evidence, deadlines, budgets, crashes and scanners."""
 
 import asyncio
+import gc
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -316,3 +317,17 @@ async def test_a_failure_that_stays_is_told_from_one_that_may_pass() -> None:
 def test_policy_digest_tells_settings_apart() -> None:
     assert Policy().digest == Policy().digest != Policy(dmarc="rfc7489").digest
     assert LATER.tzinfo is UTC
+
+
+async def test_a_judged_message_leaves_nothing_to_the_garbage_collector() -> None:
+    async def judged() -> None:
+        await judge(Message.of(SIGNED), ENVELOPE, CLIENT, received_at=LATER, resolver=ZoneResolver(ZONE))
+
+    await judged()
+    gc.collect()
+    gc.disable()
+    try:
+        await judged()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
