@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from smtp.machine import Machine
 
 _ARGUMENT_SHOWN = 256
+_BLANK = b" \t\r"  # RFC 5321 §4.1.1: white space before the CRLF is tolerated
 LINE_LIMIT = "smtp.line_limit"
 
 
@@ -67,7 +68,7 @@ def read_line(machine: Machine, data: bytes, at: int) -> bool:
     elif octets > limits.line_octets:
         machine.refuse("", LINE_TOO_LONG, LINE_LIMIT)
     else:
-        run(machine, line.rstrip(b"\r"))
+        run(machine, line.rstrip(_BLANK))
     return True
 
 
