@@ -64,10 +64,10 @@ fuzz: ## fuzz what reads strangers' text, a minute each (ARGS="600 spf_record ad
 	$(prepare) fuzz
 	PYTHONPATH=.cache/fuzz $(BIN)/python tests/fuzz/long.py $(ARGS)
 
-bench: install ## measure messages a second and CPU per message
+bench: install ## measure parts of the gateway, and the whole beside plain Python
 	$(BIN)/python -m bench $(ARGS)
 
-beside: install ## measure us beside Postfix, Exim and others (root, Debian 12; bench/beside.py says how)
+beside: install ## measure us beside Exim, Postfix and others, half an hour (root, Debian 12; ARGS="--help" says more)
 	bench/yardstick/setup.sh
 	$(BIN)/python -m bench.beside $(ARGS)
 

@@ -1,131 +1,152 @@
-"""Gatepost beside Postfix, Exim, OpenSMTPD, Haraka and plain Python, in the same interleaved runs, with a plot for each row.
+"""Gatepost beside Exim, Postfix, OpenSMTPD, Haraka, chasquid and plain Python, in interleaved runs: every row of bench/reach.py.
 
     sudo bench/yardstick/setup.sh                     # once: the other servers, messages, a name server (Debian 12, root)
-    sudo .venv/bin/python -m bench.beside             # all rows, three runs each: about half an hour
-    sudo .venv/bin/python -m bench.beside --only verify --loads 4k:10:20 --runs 5 --plots docs/plots
+    sudo .venv/bin/python -m bench.beside --results results.jsonl      # all rows, three rounds: about half an hour
+    sudo .venv/bin/python -m bench.beside --rows verify,latency --against exim-queued --loads 4k:10:20 --rounds 5
+    sudo .venv/bin/python -m bench.beside --quick     # every row once, for a moment: do the scripts work?
+    .venv/bin/python -m bench.beside --table results.jsonl --page docs/performance.md    # draw it again; nothing is run
 
-What is measured, and how, stands in bench/yardstick/README.md. A load is SET:CONNECTIONS:MESSAGES_PER_CONNECTION. The figures are
-medians; CPU a message counts all processes of a server, and is the figure to compare by, since client and server share the cores.
+What is measured, and how, stands in bench/yardstick/README.md. A load is SET:CONNECTIONS:MESSAGES_PER_CONNECTION. In each round
+every server has its turn, so that what the machine does meanwhile falls on all. A figure is the median of the rounds; CPU a message
+counts all processes of a server, and is the figure to compare by, since client and server share the cores.
 """
 
 import argparse
 import json
-import statistics
-import subprocess
+import os
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from bench.bars import Bar, bars
+from bench import growth
+from bench.figures import plot, plot_name, read, report, runs_of
+from bench.machine import machine
+from bench.reach import ACCEPT, IDLE, LOADS, OURS, ROWS, VERIFY
+from bench.turns import Turn, is_there, ours, take, told
 
-ROOT = Path(__file__).parent.parent
-YARDSTICK = Path(__file__).parent / "yardstick" / "bench.py"
-RULES = "version: 1\ndomains: [rcpt.test]\nrule_sets:\n  default:\n    - name: keep\n      actions: [{disk: {path: mail}}]\n"
-LOADS = "4k:10:20,4k:10:1,50k:10:20,mix:10:20"
-OURS = "gatepost"
-PEERS = {
-    "accept": "exim,postfix-hold,postfix,opensmtpd,haraka,aiosmtpd",
-    "verify": "exim-queued,postfix,haraka,aiosmtpd",
-}
-WHO = {
-    "exim": "Exim, queue only",
-    "exim-queued": "Exim, queued",
-    "postfix-hold": "Postfix, held",
-    "opensmtpd": "OpenSMTPD (never syncs)",
-    "haraka": "Haraka",
-    "aiosmtpd": "plain Python",
-    OURS: "Gatepost",
-}
-Row = dict[str, Any]
+GROUPS = ("accept", "verify", "latency", "idle", "large", "growth")
+BEGIN, END = "<!-- begin: python -m bench.beside --table -->\n", "<!-- end -->\n"
+_WIDE = {"smtp__connections": 100_000, "smtp__connections_per_ip": 100_000, "smtp__connections_per_network": 100_000}
+_QUICK = {"seconds": 0.3, "rounds": 1, "deferred": 20_000, "loads": LOADS[0]}
 
 
-def started(mode: str, rules: Path, options: str) -> str:
-    """What the yardstick is told: how to start us, and whether the client's address comes in a PROXY line."""
-    command = f"env PYTHONPATH={ROOT} {sys.executable} -m gatepost serve --quiet --listen 127.0.0.1:{{port}}"
-    command += f" --data {{dir}}/var --rules {rules} {options}"
-    return f"{OURS}=verify+proxy:{command} --proxy-from 127.0.0.0/8" if mode == "verify" else f"{OURS}=accept:{command}"
+def turns(asked: argparse.Namespace, directory: Path) -> Iterator[Turn]:
+    """All turns of one round, in the order of the groups."""
+    rules = directory / "rules.json"
+    rules.write_text(growth.many_rules(1))
+    loads = tuple(asked.loads.split(","))
+    accept = ours(rules, options=asked.options, verdicts__checks="none")
+    verify = ours(rules, options=f"{asked.options} --proxy-from 127.0.0.0/8")
+    mine = {
+        "accept": Turn("run", OURS, "accept", loads, accept),
+        "verify": Turn("run", OURS, "verify", loads, verify, True),
+    }
+    for mode, peers in (("accept", ACCEPT), ("verify", VERIFY)):
+        all_of = [mine[mode], *(Turn("run", peer, mode, loads) for peer in chosen(peers, asked.against))]
+        if mode in asked.rows:
+            yield from (each._replace(more=("--retries", "0" if asked.quick else "1")) for each in all_of)
+        if "latency" in asked.rows:
+            count = ("--count", "20" if asked.quick else "200")
+            yield from (each._replace(what="latency", loads=(), more=count) for each in all_of)
+    if "idle" in asked.rows:
+        number = "200" if asked.quick else "2000"
+        yield Turn("idle", OURS, "accept", (), ours(rules, options=asked.options, **_WIDE), more=("--conns", number))
+        for peer in chosen(IDLE, asked.against):
+            yield Turn("idle", peer, "idle" if peer == "postfix" else "accept", more=("--conns", number))
+        yield Turn("idle-own", OURS, more=("--connections", number))
+    if "large" in asked.rows:
+        yield Turn("large", "large-1", more=("--octets", "4000000") if asked.quick else ())
+        few, many = (
+            ("--octets", "4000000", "--messages", "4", "--at-once", "4"),
+            ("--messages", "100", "--at-once", "100"),
+        )
+        yield Turn("large", "large-100", more=few if asked.quick else many)
+    if "growth" in asked.rows:
+        yield from growth.turns(directory, asked.deferred)
 
 
-def run(what: str, mode: str, asked: argparse.Namespace, rules: Path, out: Path) -> None:
-    peers = f"{OURS},{asked.against or PEERS[mode]}"
-    command = [sys.executable, str(YARDSTICK), what, "--peers", peers, "--modes", mode, "--runs", str(asked.runs)]
-    command += ["--loads", asked.loads, "--seconds", str(asked.seconds), "--out", str(out)]
-    added = ["--add", started(mode, rules, asked.options)]
-    subprocess.run([*command, *added], check=True, stdout=subprocess.DEVNULL)
+def chosen(peers: tuple[str, ...], against: str) -> list[str]:
+    """Those that are wanted and there; who is not there is named once."""
+    wanted = [peer for peer in peers if not against or peer in against.split(",")]
+    for peer in wanted:
+        if not is_there(peer):
+            print(f"{peer} is not set up: bench/yardstick/setup.sh installs it", file=sys.stderr)
+    return [peer for peer in wanted if is_there(peer)]
 
 
-def rows_of(out: Path) -> list[Row]:
-    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+def run(asked: argparse.Namespace, out: Path) -> int:
+    """How many turns left nothing."""
+    with out.open("a") as lines:
+        lines.write(json.dumps({"kind": "machine", "text": machine(datetime.now(UTC))}) + "\n")
+    missed = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        os.chmod(directory, 0o755)
+        round_ = list(turns(asked, Path(directory)))
+        began = time.monotonic()
+        for number in range(asked.rounds):
+            for place, turn in enumerate(round_):
+                gone = time.monotonic() - began
+                print(
+                    f"{gone:6.0f} s  round {number + 1}/{asked.rounds}  {place + 1}/{len(round_)}  {told(turn)}",
+                    file=sys.stderr,
+                )
+                if not take(turn, out, asked.seconds):
+                    missed.append(turn)
+    for turn in missed:
+        print(f"no figure of {told(turn)}", file=sys.stderr)
+    return len(missed)
 
 
-def median(rows: list[Row], key: str) -> float:
-    return statistics.median(row[key] for row in rows)
-
-
-def named(peer: str, mode: str) -> str:
-    return "Postfix with rspamd" if (peer, mode) == ("postfix", "verify") else WHO.get(peer, peer.capitalize())
-
-
-def table(rows: list[Row], mode: str, load: str, plots: Path | None) -> None:
-    """One row of the comparison: a line for each server, cheapest first, and its plot."""
-    of = [row for row in rows if row["kind"] == "run" and row["mode"] == mode and row["load"] == load]
-    peers = {peer: [row for row in of if row["peer"] == peer] for peer in dict.fromkeys(row["peer"] for row in of)}
-    print(
-        f"\n### {mode}, {load}\n\n| server | messages a second (least to most) | CPU ms a message | p50 ms | p99 ms |"
-    )
-    print("| --- | --- | --- | --- | --- |")
-    costs, rates = [], []
-    for peer, runs in sorted(peers.items(), key=lambda each: median(each[1], "cpu_ms")):
-        name, rate, cost = named(peer, mode), median(runs, "msg_per_s"), median(runs, "cpu_ms")
-        least, most = (pick(row["msg_per_s"] for row in runs) for pick in (min, max))
-        spread = f"{rate:,.0f} ({least:,.0f} to {most:,.0f})"
-        print(f"| {name} | {spread} | {cost:.2f} | {median(runs, 'p50_ms'):.1f} | {median(runs, 'p99_ms'):.1f} |")
-        costs.append(Bar(name, cost, f"{cost:.2f}", is_ours=peer == OURS))
-        rates.append(Bar(name, rate, f"{rate:,.0f}", is_ours=peer == OURS))
-    if plots is not None and costs:
-        plots.mkdir(parents=True, exist_ok=True)
-        drawn = bars(f"{mode}, {load}", (("CPU ms a message", costs), ("messages a second", rates)))
-        (plots / f"{mode}-{load.replace(':', '-')}.svg").write_text(drawn)
-
-
-def latencies(rows: list[Row], mode: str) -> None:
-    of = [row for row in rows if row["kind"] == "latency" and row["mode"] == mode]
-    if not of:
+def write(asked: argparse.Namespace, results: Path) -> None:
+    """The report to the page, between its two marks, or to standard output; the plots to their directory."""
+    records = read(results)
+    if asked.plots is not None:
+        asked.plots.mkdir(parents=True, exist_ok=True)
+        for row in ROWS:
+            if runs_of(row, records):
+                (asked.plots / plot_name(row)).write_text(plot(row, records))
+    if asked.page is None:
+        print(report(records))
         return
-    print(
-        f"\n### {mode}: one message at a time, from connect to the final 250\n\n| server | p50 ms | p99 ms |\n| --- | --- | --- |"
-    )
-    for peer in sorted(
-        {row["peer"] for row in of}, key=lambda each: median([r for r in of if r["peer"] == each], "p50_ms")
-    ):
-        runs = [row for row in of if row["peer"] == peer]
-        print(f"| {named(peer, mode)} | {median(runs, 'p50_ms'):.2f} | {median(runs, 'p99_ms'):.2f} |")
+    under = "" if asked.plots is None else os.path.relpath(asked.plots, asked.page.parent)
+    before, begin, rest = asked.page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{asked.page} lacks the marks {BEGIN.strip()} and {END.strip()}")
+    asked.page.write_text(f"{before}{BEGIN}\n{report(records, under)}\n{END}{after}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("accept", "verify"), help="one of the two modes")
-    parser.add_argument("--loads", default=LOADS)
-    parser.add_argument("--against", default="", help="peers, by the yardstick's names")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3, help="length of one run")
-    parser.add_argument("--plots", type=Path, help="directory for one SVG a row")
-    parser.add_argument("--results", type=Path, help="keep the raw figures here, and add to what is there")
+    parser.add_argument("--rows", default=",".join(GROUPS), help=f"of {', '.join(GROUPS)} (default: all)")
+    parser.add_argument("--loads", default=",".join(LOADS), help="of accept and verify")
+    parser.add_argument("--against", default="", help="peers, by the yardstick's names (default: all that are set up)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.5, help="length of one run")
+    parser.add_argument("--deferred", type=int, default=1_000_000, help="jobs that wait for a retry, in that row")
     parser.add_argument("--options", default="", help="more options of gatepost serve")
-    parser.add_argument("--no-latency", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="one short round, with few of everything")
+    parser.add_argument("--results", type=Path, help="JSON lines; kept, and added to, where the file is named")
+    parser.add_argument("--table", type=Path, metavar="RESULTS", help="run nothing: tables and plots of what is there")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="one SVG a row")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="put the tables between the marks of this page")
     asked = parser.parse_args()
+    asked.rows = asked.rows.split(",")
+    if unknown := set(asked.rows) - set(GROUPS):
+        parser.error(f"--rows knows {', '.join(GROUPS)}, not {', '.join(sorted(unknown))}")
+    if asked.table is not None:
+        return write(asked, asked.table)
+    if asked.quick:
+        vars(asked).update(_QUICK)
+        os.environ.setdefault("BENCH_QUIET_SECONDS", "0")
     with tempfile.TemporaryDirectory() as directory:
-        rules = Path(directory) / "rules.yaml"
-        rules.write_text(RULES)
         out = asked.results or Path(directory) / "results.jsonl"
-        for mode in [asked.only] if asked.only else list(PEERS):
-            run("run", mode, asked, rules, out)
-            if not asked.no_latency:
-                run("latency", mode, asked, rules, out)
-            for load in asked.loads.split(","):
-                table(rows_of(out), mode, load, asked.plots)
-            latencies(rows_of(out), mode)
+        missed = run(asked, out)
+        write(asked, out)
+    sys.exit(1 if missed else 0)
 
 
 if __name__ == "__main__":
