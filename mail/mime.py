@@ -12,7 +12,7 @@ import binascii
 import email.message
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mail.headers import HeaderView, parse_header
@@ -25,6 +25,7 @@ HEADER_OCTETS = 2 * 2**20  # of all parts together
 _VALUE_OCTETS = 8192
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = bytes(set(range(256)).difference(_BASE64))
+_PLAIN_BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"([^\"\\]+)\"|([^\s;\"]+))", re.IGNORECASE)
 _DELIMITER_END = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 
 
@@ -77,7 +78,7 @@ def parts(raw: bytes) -> Iterator[Part]:
         described_part = Part(
             name=_file_name(described),
             type=described.get_content_type(),
-            charset=_charset(described),
+            charset=_parameter(described.get_content_charset) or "",
             disposition=described.get_content_disposition() or "",
             encoding=str(described.get("Content-Transfer-Encoding", "")).strip().lower(),
             body=body,
@@ -119,19 +120,29 @@ def _described(header: HeaderView) -> "email.message.Message[str, str]":
 def _boundary(described: "email.message.Message[str, str]") -> bytes:
     if described.get_content_maintype() != "multipart":
         return b""
-    try:
-        boundary = described.get_boundary() or ""
-    except ValueError:  # a continuation number of thousands of digits (RFC 2231 §3)
-        return b""
+    boundary = _parameter(described.get_boundary)
+    if boundary is None:
+        # One parameter that nobody can read hides none of the parts: readers that look for this one alone find it.
+        found = _PLAIN_BOUNDARY.search(described["Content-Type"])
+        boundary = found[1] or found[2] if found else ""
     return boundary.encode("utf-8", "replace")
 
 
 def _file_name(described: "email.message.Message[str, str]") -> str:
+    name = _parameter(described.get_filename)
+    return decode_words("unreadable" if name is None else name)
+
+
+def _parameter(read: Callable[[], str | None]) -> str | None:
+    """The value, "" where there is none; None where the standard library cannot read the parameters.
+
+    It raises ValueError for a continuation number of thousands of digits (RFC 2231 §3), TypeError for a parameter that is given
+    with continuations and without, LookupError for some charsets.
+    """
     try:
-        name = described.get_filename() or ""
-    except (ValueError, LookupError):
-        name = "unreadable"
-    return decode_words(name)
+        return read() or ""
+    except (ValueError, TypeError, LookupError):
+        return None
 
 
 def _split(body: bytes, boundary: bytes) -> list[bytes]:
@@ -151,13 +162,6 @@ def _split(body: bytes, boundary: bytes) -> list[bytes]:
     if start is not None and start < len(body):
         parts.append(body[start:])
     return parts
-
-
-def _charset(described: "email.message.Message[str, str]") -> str:
-    try:
-        return described.get_content_charset() or ""
-    except (ValueError, LookupError):
-        return ""
 
 
 def _decoded(body: bytes, encoding: str) -> bytes:

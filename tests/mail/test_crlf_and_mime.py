@@ -101,6 +101,26 @@ def test_a_continuation_of_thousands_of_digits_is_survived():
     assert len(attachments(header)) == 1
 
 
+@pytest.mark.parametrize("junk", ["; a*0=x; a*=y", "; a*" + "9" * 5000 + "=x", "; charset*=a\0b''x"])
+@pytest.mark.parametrize("boundary", ["; boundary=x", '; Boundary = "x"'])
+def test_a_parameter_that_nobody_can_read_hides_no_attachment(junk, boundary):
+    for parameters in (junk + boundary, boundary + junk):
+        raw = MIXED.replace(b'; boundary="x"', parameters.encode(), 1)
+        assert [found.name for found in attachments(raw)][-1] == "é.pdf"
+
+
+@given(
+    st.sampled_from(["Content-Type: multipart/mixed", "Content-Disposition: attachment", "Content-Type: text/plain"]),
+    st.lists(
+        st.sampled_from(
+            ["; a", "*", "0", "1", "=", "utf-8'", "'", "x", '"', "; name", "; filename", "; boundary", "; charset"]
+        )
+    ),
+)
+def test_no_parameters_make_the_walk_raise(start, pieces):
+    attachments((start + "".join(pieces) + "\r\n\r\n").encode())
+
+
 def test_header_sections_beyond_the_cap_are_not_read():
     part = b"--x\r\nContent-Disposition: attachment\r\n%s\r\n"
     message = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + part % b""
