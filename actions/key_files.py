@@ -26,6 +26,7 @@ import msgspec
 from actions.ciphers import KEY_OCTETS
 from mail.errors import Malformed, Permanent, Temporary
 from mail.ses_json import timestamp
+from spool.blobs import sync_directory
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9/_-]{0,127}\Z")  # KMS: alias names
 _FILE = re.compile(r"([1-9][0-9]{0,8})\.key\Z")
@@ -121,7 +122,7 @@ class KeyFiles:
             raise Permanent(f"there is a key {name} already; gatepost keys rotate {name} gives it a new version")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.mkdir(mode=0o700, exist_ok=True)
-        _sync(self.directory)
+        sync_directory(self.directory)
         first = KeyVersion(
             id=uuid.uuid4(), version=1, created_at=timestamp(now), secret=secrets.token_bytes(KEY_OCTETS)
         )
@@ -154,11 +155,11 @@ class KeyFiles:
                 file.write(secrets.token_bytes(max(os.fstat(descriptor).st_size, 1)))
                 os.fsync(descriptor)
             path.unlink()
-        _sync(place)
+        sync_directory(place)
         self._forget(name)
         if not self.numbers(name):
             place.rmdir()
-            _sync(self.directory)
+            sync_directory(self.directory)
         return chosen
 
     def _forget(self, name: str) -> None:
@@ -186,7 +187,7 @@ class KeyFiles:
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        _sync(path.parent)
+        sync_directory(path.parent)
         self._forget(name)
 
 
@@ -242,11 +243,3 @@ def _refuse_unsafe(status: os.stat_result, path: Path, is_kind: Any, forbidden: 
         raise Temporary(f"{path} can be used by others (mode {stat.S_IMODE(status.st_mode):o}), refused: {mend} {path}")
     if status.st_uid not in (os.geteuid(), 0):
         raise Temporary(f"{path} belongs to user {status.st_uid}, refused")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

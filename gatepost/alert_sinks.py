@@ -19,6 +19,7 @@ from actions.http_port import HttpClient
 from gatepost.alert_conditions import Condition, Memory, Thresholds, conditions, remembered, thresholds_of
 from gatepost.alerts import Alert, AlertBook, judge
 from gatepost.http_client import AiohttpClient
+from gatepost.kept_file import replace_whole
 from gatepost.settings import Settings
 from gatepost.survey import Survey
 from gatepost.wire import hostname_of, relay_of
@@ -190,11 +191,9 @@ def _read(file: Path) -> AlertBook:
 
 
 def _write(file: Path, book: AlertBook) -> None:
-    partial = file.with_name(file.name + ".partial")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(msgspec.json.encode(book))
-        partial.replace(file)
+        replace_whole(
+            file, msgspec.json.encode(book), durable=False
+        )  # on the loop; a lost one costs an alert told twice
     except OSError as error:
         log.warning("%s cannot be written, so alerts may be told again after a restart: %s", file, error)

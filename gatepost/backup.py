@@ -22,6 +22,7 @@ from typing import BinaryIO
 import msgspec
 
 from gatepost.edge import RATES
+from gatepost.kept_file import replace_whole
 from gatepost.version import VERSION
 from mail.errors import Malformed, Permanent
 from spool.backup import MAGIC, SIDE_FILES, copy_database, copy_shard, format_of
@@ -248,13 +249,7 @@ def _write_manifest(target: Path, manifest: Manifest) -> str:
     for directory in (path for path in target.rglob("*") if path.is_dir()):
         sync_directory(directory)
     encoded = msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
-    partial = target / (MANIFEST + ".partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(encoded)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(target / MANIFEST)
-    sync_directory(target)
+    replace_whole(target / MANIFEST, encoded)
     return hashlib.sha256(encoded).hexdigest()
 
 

@@ -1,11 +1,16 @@
-"""A file of the state directory that is made once and then stays: a key, a secret (0600, whole or not at all)."""
+"""Files that are there whole or not at all, for us alone (0600): a key or a secret that is made once and then stays, and others.
+
+*Failure.* OSError, with what stood there untouched.
+"""
 
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from mail.errors import Permanent
+from spool.blobs import sync_directory
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -40,3 +45,21 @@ def _put(path: Path, content: bytes) -> None:
             return
     finally:
         unfinished.unlink()
+
+
+def replace_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Put it in the place of what stood there, a link too: a reader has the old content or the new. Durable when this returns."""
+    unfinished = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)

@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from pathlib import Path
 from actions.envelope_encryption import NONCE, is_sealed
 from actions.object_key import SIDECAR
 from actions.ses_payload import compact_json
+from gatepost.kept_file import replace_whole
 from mail.errors import Malformed
 
 _MOST_METADATA_OCTETS = 1 << 16
@@ -89,23 +89,7 @@ def open_directory(name: str, directory: int, stack: ExitStack) -> int | None:
 
 def write_sidecar(path: Path, metadata: dict[str, str]) -> None:
     """Durable when this returns. What stood there is replaced whole."""
-    sidecar = path.with_name(path.name + SIDECAR)
-    temporary = sidecar.with_name(f".{sidecar.name[:40]}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(compact_json(metadata))
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(sidecar)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(sidecar.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    replace_whole(path.with_name(path.name + SIDECAR), compact_json(metadata))
 
 
 def objects_below(directory: Path) -> Iterator[Path]:

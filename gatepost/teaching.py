@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from gatepost.corpus import LABELS
+from gatepost.kept_file import replace_whole
 from gatepost.scanners import model_path
 from gatepost.settings import Settings
 from verdicts.token_model import TokenModel, Trained, encode
@@ -40,7 +41,7 @@ def teach(settings: Settings, raw: bytes, *, is_spam: bool) -> bool:
         finally:
             if model is not None:
                 model.close()
-        _write(copy, raw)
+        replace_whole(copy, raw)
     return True
 
 
@@ -58,20 +59,7 @@ def alone(settings: Settings) -> Iterator[None]:
 
 def write_model(path: Path, trained: Trained) -> str:
     """Write the model whole or not at all; a reader has the old one or the new one. Returns its version."""
-    _write(path, encode(trained))
+    replace_whole(path, encode(trained))
     model = TokenModel(path)
     model.close()
     return model.version
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -81,10 +81,6 @@ class Workers:
             place.process.pid for place in self._places if place.process is not None and place.process.poll() is None
         ]
 
-    @property
-    def are_ready(self) -> bool:
-        return all(place.ready.is_set() for place in self._places)
-
     async def start(self) -> None:
         """Until every one is ready. The first that cannot be ends the attempt, with what it said."""
         await _all(self._begin(place) for place in self._places)

@@ -16,7 +16,6 @@ from mail.values import Value
 
 LOCAL_PART_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 §4.5.3.1.2
-PATH_OCTETS = 256  # RFC 5321 §4.5.3.1.3, with the angle brackets
 
 # Beyond ASCII everything but the C1 controls, on which terminals act.
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"

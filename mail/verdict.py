@@ -5,7 +5,6 @@ from enum import StrEnum
 
 from mail.values import Value, changed, field
 
-DKIM_RESULTS = ("none", "pass", "fail", "policy", "neutral", "temperror", "permerror")
 CHECKS = ("spf", "dkim", "dmarc", "arc")
 _OFF = "disabled"  # no word of RFC 8601: nothing was checked
 

@@ -1,12 +1,14 @@
-"""Keys that are made once: ours alone, and refused where they are not."""
+"""Keys that are made once: ours alone, and refused where they are not. Files that are replaced whole."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from gatepost.kept_file import kept
+from gatepost.kept_file import kept, replace_whole
 from mail.errors import Permanent
 
 
@@ -43,3 +45,19 @@ def test_of_two_processes_that_make_a_key_at_once_the_first_one_s_stands_for_bot
 
     assert kept(path, while_another_was_quicker) == b"one"
     assert [each.name for each in tmp_path.iterdir()] == ["key"]
+
+
+def test_what_is_replaced_is_ours_alone_and_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"another's")
+    path = tmp_path / ("n" * 240)
+    path.symlink_to(tmp_path / "elsewhere")
+    replace_whole(path, b"one")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777, path.is_symlink()) == (b"one", 0o600, False)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        replace_whole(path, b"two")
+    assert sorted(each.read_bytes() for each in tmp_path.iterdir()) == [b"another's", b"one"]

@@ -15,7 +15,7 @@ from mail.verdict import AuthResult
 from verdicts.check_spf import check_spf
 from verdicts.dns_resolver import LiveResolver
 from verdicts.dns_zone import ZoneResolver
-from verdicts.inquiry import Inquiry
+from verdicts.inquiry import Inquiry, OverBudget
 from verdicts.judge import judge
 
 SUITE = list(cases())
@@ -156,7 +156,7 @@ def test_more_queries_than_the_budget_are_permerror() -> None:
         for j in range(10):
             zone[f"h{i}-{j}.example"] = {"A": ["198.51.100.1"]}
     inquiry = Inquiry(ZoneResolver(zone))
-    with pytest.raises(Exception, match="more than 30 DNS queries"):
+    with pytest.raises(OverBudget, match="more than 30 DNS queries"):
         check_spf(
             inquiry.begin("spf"),
             ip="192.0.2.1",
