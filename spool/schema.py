@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spool.formats import Format
+from spool.formats import Format, version_of
 from spool.ports import Broken
 
 T = TypeVar("T")
@@ -137,10 +137,11 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def reading(path: Path, what: Callable[..., T], *arguments: Any) -> T:
-    """One read on a connection of its own; blocks. Raises `Broken`."""
+    """One read of a shard on a connection of its own; blocks. Raises `Broken`, and `Permanent` for a file of a later release."""
     try:
         connection = open_for_reading(path)
         try:
+            SHARD.check(version_of(connection))
             return what(connection, *arguments)
         finally:
             connection.close()

@@ -17,6 +17,7 @@ from gatepost.cli.layout import (
     mark,
     padded,
     shortened,
+    size_text,
     time_text,
     visible,
     width,
@@ -26,7 +27,7 @@ from gatepost.cli.lookup import moment_of, reader_of
 from mail.errors import Malformed
 from mail.ses_json import timestamp
 from spool.history import OUTCOMES
-from spool.ports import HistoryQuery, HistoryRow, MessageState
+from spool.ports import ERASED, HistoryQuery, HistoryRow, MessageState
 
 # An id begins with time and shard: so much of it tells messages apart where a line is short, and `show` takes it.
 SHORT_ID = 16
@@ -100,7 +101,9 @@ def _sought(query: HistoryQuery) -> str:
 
 
 def outcome_of(row: HistoryRow, state: MessageState | None) -> str:
-    """What became of it in one word: the message's state, or how the transaction ended."""
+    """What became of it in one word: the message's state, or how the transaction ended; of what was erased, that it was."""
+    if row.detail == ERASED:
+        return ERASED
     return row.outcome if state is None else state.value
 
 
@@ -153,6 +156,8 @@ def lines(found: list[tuple[HistoryRow, MessageState | None]], *, columns: int |
 
 def who(row: HistoryRow) -> str:
     """`a@b.example → c@d.example +2`; what ended before a sender was known has a client only."""
+    if row.detail == ERASED:
+        return "-"
     if row.mail_from is None and not row.rcpt_to and row.phase in ("connect", "ehlo", "mail"):
         return f"client {visible(row.client_ip)}"
     to = visible(row.rcpt_to[0]) if row.rcpt_to else "nobody"
@@ -162,6 +167,8 @@ def who(row: HistoryRow) -> str:
 
 def what(row: HistoryRow) -> str:
     """The subject of what was accepted; of anything else the reply, and the filter or rule that gave it."""
+    if row.detail == ERASED:
+        return f"{size_text(row.size)}, erased"
     if row.outcome == "accepted":
         return visible(row.subject) or "(no subject)"
     ended = visible(row.reply) or f"ended at {row.phase}"

@@ -53,6 +53,8 @@ def test_everything_that_names_an_address_goes(state):
     assert "3 transactions erased." in done.stdout
     assert found("--from", "ann") == []
     assert [row["detail"] for row in found()].count("erased") == 3
+    shown = CliRunner().invoke(gatepost, ["find"], standalone_mode=False).stdout
+    assert sum(line.split()[2:4] == ["erased", "-"] for line in shown.splitlines()) == 3
     assert b"ann@" not in shard(state).lower()
     assert found("--from", "billing")[0]["id"] == ONE.id
     assert "There is nothing to erase." in run("--address", "ann@persons.example", "--yes").stderr
