@@ -52,7 +52,7 @@ def main() -> None:
     sys.meta_path.append(_Lent(settings["packages"]))
     # A .pyc is trusted by whole seconds and size: a quick edit would run the old code.
     sys.dont_write_bytecode = True
-    resource.setrlimit(resource.RLIMIT_AS, (settings["memory_octets"], settings["memory_octets"]))
+    _limit_memory(settings["memory_octets"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     process = os.getpid()
     loaded: dict[str, tuple[int, int]] = {}
@@ -71,12 +71,22 @@ def main() -> None:
         _write(replies, reply)
 
 
+def _limit_memory(octets: int) -> None:
+    """macOS maps more than any useful limit from the start, and refuses one; there functions have none."""
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (octets, octets))
+    except (ValueError, OSError):
+        if sys.platform == "linux":
+            raise
+
+
 def _close_inherited() -> None:
     """Every descriptor but the three pipes: uvloop, for one, starts processes with all that are inheritable."""
     try:
-        found = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        found = list(range(os.sysconf("SC_OPEN_MAX")))
+        names = os.listdir("/proc/self/fd")
+    except FileNotFoundError:
+        names = os.listdir("/dev/fd")  # macOS, the BSDs
+    found = [int(name) for name in names]
     for descriptor in found:
         if descriptor > 2:
             # The listing's own descriptor is gone by now.

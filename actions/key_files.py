@@ -27,6 +27,7 @@ from actions.ciphers import KEY_OCTETS
 from mail.errors import Malformed, Permanent, Temporary
 from mail.ses_json import timestamp
 from spool.blobs import sync_directory
+from spool.durable import make_durable
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9/_-]{0,127}\Z")  # KMS: alias names
 _FILE = re.compile(r"([1-9][0-9]{0,8})\.key\Z")
@@ -153,7 +154,7 @@ class KeyFiles:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 file.write(secrets.token_bytes(max(os.fstat(descriptor).st_size, 1)))
-                os.fsync(descriptor)
+                make_durable(descriptor)
             path.unlink()
         sync_directory(place)
         self._forget(name)
@@ -186,7 +187,7 @@ class KeyFiles:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(descriptor)
+            make_durable(descriptor)
         sync_directory(path.parent)
         self._forget(name)
 

@@ -12,6 +12,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from spool.durable import make_durable
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]")
 
@@ -37,7 +39,7 @@ def write(path: Path, name: str, content: bytes) -> bool:
             os.unlink(name, dir_fd=opened["tmp"])  # what an attempt left that was cut off
         _write_file(opened["tmp"], name, content)
         os.rename(name, name, src_dir_fd=opened["tmp"], dst_dir_fd=opened["new"])
-        os.fsync(opened["new"])
+        make_durable(opened["new"])
         return True
     finally:
         for descriptor in opened.values():
@@ -47,7 +49,7 @@ def write(path: Path, name: str, content: bytes) -> bool:
 def _enter(parent: int, name: str) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
-        os.fsync(parent)
+        make_durable(parent)
     return os.open(name, _DIRECTORY, dir_fd=parent)
 
 
@@ -65,6 +67,6 @@ def _write_file(directory: int, name: str, content: bytes) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(file, rest) :]
-        os.fsync(file)
+        make_durable(file)
     finally:
         os.close(file)

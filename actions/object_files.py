@@ -11,11 +11,13 @@ import errno
 import itertools
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from actions.object_key import SIDECAR
+from spool.durable import make_durable
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -74,7 +76,7 @@ class Batch:
     def sync_directories(self) -> None:
         for descriptor, puts in self._by_directory().items():
             try:
-                os.fsync(descriptor)
+                make_durable(descriptor)
             except OSError as error:
                 fail(puts, error)
 
@@ -161,7 +163,7 @@ def _write_file(directory: int, name: str, content: bytes, *, sync: bool) -> Non
         while rest:
             rest = rest[os.write(file, rest) :]
         if sync:
-            os.fsync(file)
+            make_durable(file)
     finally:
         os.close(file)
 
@@ -217,7 +219,7 @@ def _open_root(root: Path) -> int:
 def _fsync_path(path: Path) -> None:
     descriptor = os.open(path, _DIRECTORY)
     try:
-        os.fsync(descriptor)
+        make_durable(descriptor)
     finally:
         os.close(descriptor)
 
@@ -229,7 +231,7 @@ def _enter(directory: int, name: str) -> int:
         try:
             os.mkdir(name, 0o700, dir_fd=directory)
             # The new name lives in its parent: without this a power cut could take the whole directory.
-            os.fsync(directory)
+            make_durable(directory)
         except FileExistsError:
             pass  # somebody else made it, or a dangling link stands there, which the next line refuses
         return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
@@ -258,6 +260,8 @@ def load_syncfs() -> Syncfs | None:
 
 
 def _is_local(descriptor: int) -> bool:
+    if sys.platform != "linux":
+        return False  # its struct statfs is another, and larger
     buffer = ctypes.create_string_buffer(256)  # struct statfs begins with f_type
     if _libc.fstatfs(descriptor, buffer) != 0:
         return False

@@ -27,6 +27,7 @@ from gatepost.version import VERSION
 from mail.errors import Malformed, Permanent
 from spool.backup import MAGIC, SIDE_FILES, copy_database, copy_shard, format_of
 from spool.blobs import sync_directory
+from spool.durable import make_durable
 from spool.rule_sets import BOOKS
 from spool.schema import SHARD
 from spool.shard_lock import BODIES, FILE, SHARDS
@@ -224,7 +225,7 @@ def _copied(source: Path, target: Path) -> Entry:
         with os.fdopen(descriptor, "wb") as writing:
             octets, digest = _digest(reading, writing)
             writing.flush()
-            os.fsync(descriptor)
+            make_durable(descriptor)
     return Entry(octets=octets, sha256=digest, mode=mode)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mail.errors import Permanent
 from spool.blobs import sync_directory
+from spool.durable import make_durable
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -38,7 +39,7 @@ def _put(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            make_durable(file.fileno())
         try:
             path.hardlink_to(unfinished)
         except FileExistsError:
@@ -56,7 +57,7 @@ def replace_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
             file.write(content)
             file.flush()
             if durable:
-                os.fsync(descriptor)
+                make_durable(descriptor)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

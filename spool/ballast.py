@@ -11,6 +11,7 @@ from pathlib import Path
 from spool.schema import create_private
 
 OCTETS = 16 * 2**20
+_PIECE = 2**20
 
 
 class Ballast:
@@ -27,7 +28,7 @@ class Ballast:
             create_private(self._path)
             descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                os.posix_fallocate(descriptor, 0, self._octets)
+                _take(descriptor, self._octets)
             except OSError:
                 self._path.unlink()  # others were quicker: nothing is held, and accepts stay refused
             finally:
@@ -46,6 +47,15 @@ class Ballast:
     def _has_room(self) -> bool:
         room = os.statvfs(self._path.parent)
         return room.f_bavail * room.f_frsize > self._octets * 5 // 4
+
+
+def _take(descriptor: int, octets: int) -> None:
+    """Blocks of the disk for so many octets; where the system cannot give them (macOS), octets to fill them."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, octets)
+        return
+    for start in range(0, octets, _PIECE):
+        os.pwrite(descriptor, bytes(min(_PIECE, octets - start)), start)
 
 
 class Room:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mail.errors import Misuse
 from mail.ids import is_message_id
+from spool.durable import make_durable
 from spool.ports import Broken, Full
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -21,7 +22,7 @@ def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        make_durable(descriptor)
     finally:
         os.close(descriptor)
 
@@ -50,7 +51,7 @@ class BlobFiles:
                 view = memoryview(raw)
                 while view:
                     view = view[os.write(descriptor, view) :]
-                os.fsync(descriptor)
+                make_durable(descriptor)
             finally:
                 os.close(descriptor)
             unfinished.rename(path)

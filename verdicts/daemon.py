@@ -128,7 +128,8 @@ async def _connect(endpoint: Endpoint) -> socket.socket:
 
 
 async def _dial(family: int, address: object) -> socket.socket:
-    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setblocking(False)
     try:
         await asyncio.get_running_loop().sock_connect(connection, address)  # type: ignore[arg-type]
         if family != socket.AF_UNIX:

@@ -17,6 +17,7 @@ from gatepost.rewrap import Rewrapped, bucket_and_key, rewrap_bucket, rewrap_dir
 from gatepost.storage import Storage, key_directory, storage_of
 from gatepost.wire import now
 from mail.errors import Malformed
+from spool.durable import make_durable
 
 _NAME = click.argument("name", metavar="NAME")
 
@@ -121,7 +122,7 @@ def export(name: str, output: Path | None, config: Path | None, data: Path | Non
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(descriptor)
+        make_durable(descriptor)
     click.echo(f"{plural(len(versions), 'version')} of key {visible(name)} in {visible(str(output))}")
 
 

@@ -16,6 +16,7 @@ from gatepost.cli.layout import size_text
 from gatepost.doctor.findings import Finding, World, fail, ok, warn
 from gatepost.settings import Settings
 from gatepost.storage import KEYS
+from spool.durable import make_durable
 from spool.ports import Broken, HistoryQuery
 from spool.reader import open_reader
 from spool.shard_lock import shard_directory
@@ -120,7 +121,7 @@ def _times(path: Path) -> float:
         for _ in range(_SYNCS):
             started = time.perf_counter()
             os.write(descriptor, bytes(4096))
-            os.fsync(descriptor)
+            make_durable(descriptor)
             taken.append(time.perf_counter() - started)
     finally:
         os.close(descriptor)
