@@ -26,7 +26,7 @@ import dns.resolver  # noqa: F401
 import uvloop  # noqa: F401
 
 ABSENT = {
-    os: "posix_fallocate posix_fadvise sched_getaffinity fdatasync memfd_create eventfd pidfd_open copy_file_range splice O_PATH O_TMPFILE",
+    os: "posix_fallocate posix_fadvise sched_getaffinity fdatasync memfd_create eventfd pidfd_open splice O_PATH O_TMPFILE",
     socket: "SO_PEERCRED SOCK_NONBLOCK SOCK_CLOEXEC MSG_NOSIGNAL MSG_ERRQUEUE",
     select: "epoll",
     resource: "prlimit",
