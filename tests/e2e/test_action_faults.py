@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -41,6 +40,7 @@ from mail.outcome import Result
 from rules.model import ActionSpec
 from spool.database import open_spool
 from spool.ports import JobState, MessageState
+from tests.small_disk import small_disk
 
 sys.path.append(str(Path(__file__).parents[1] / "actions"))
 from acting import ID, NOW, RAW, House, Told, book_of, disk, listening, rule, webhook
@@ -327,16 +327,8 @@ async def test_lmtp_that_takes_two_of_three_gets_the_third_alone(tmp_path: Path)
 
 @pytest.fixture
 def small_store(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB; mounting one needs root."""
-    where = tmp_path / "store"
-    where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(where)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
-    yield where
-    subprocess.run(["umount", str(where)], check=True)
+    with small_disk(tmp_path / "store", megabytes=2) as where:
+        yield where
 
 
 async def test_a_store_whose_disk_is_full_has_the_whole_object_when_there_is_room(

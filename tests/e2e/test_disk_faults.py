@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from gateway_process import GatewayProcess, Start, until
+from gateway_process import Start, until
 from mail_load import Load, message
 from sample_gateway import ZONE
+from straced import Straced
 
 RULES = "version: 1\ndomains: [example.com]\nrule_sets: {default: [{name: all, actions: [{disk: {path: mail}}]}]}\n"
 RAW = b"From: a@b.example\r\nSubject: fine\r\n\r\nfine\r\n"
 SLOW_SECONDS = 0.25
 
 
-class Injected(GatewayProcess):
+class Injected(Straced):
     """Under strace, which lets the system calls that `fault` names fail or wait; strace is let go with `heal`."""
 
     fault: str = ""
@@ -40,16 +37,6 @@ class Injected(GatewayProcess):
             f"inject={self.fault}",
             *super().command,
         ]
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the gateway: strace keeps signals to itself."""
-        os.kill(json.loads(self.ready_file.read_text())["pid"], number)
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-            if self.running.poll() is None:
-                self.signal(signal.SIGKILL)
-        super().kill()
 
 
 @pytest.fixture

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -16,6 +12,7 @@ import pytest
 from gateway_process import GatewayProcess, Start
 from power_cut import Disk, events, strace
 from sample_gateway import ZONE
+from straced import Straced
 
 from mail.outcome import Result
 from spool.database import open_spool
@@ -34,7 +31,7 @@ rule_sets:
 SIZES = (1_000, 4_000, 20_000, 100_000, 100_000, 300_000)
 
 
-class Traced(GatewayProcess):
+class Traced(Straced):
     @property
     def trace(self) -> Path:
         return self.directory / "trace"
@@ -42,16 +39,6 @@ class Traced(GatewayProcess):
     @property
     def command(self) -> list[str]:
         return [*strace(self.trace), *super().command]
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the gateway: strace keeps signals to itself."""
-        os.kill(json.loads(self.ready_file.read_text())["pid"], number)
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-            if self.running.poll() is None:
-                self.signal(signal.SIGKILL)
-        super().kill()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import pytest
 from gateway_process import GatewayProcess, Start, until
 from sample_gateway import sample_bytes, small_settings
+
+from tests.small_disk import small_disk
 
 RULES = """\
 version: 1
@@ -25,17 +26,9 @@ MB = 10**6
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 80 MB; mounting one needs root."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=80m", "none", str(where)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
-    yield where
-    subprocess.run(["umount", str(where)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", megabytes=80) as where:
+        yield where
 
 
 def fill(disk: Path, *, leave: int) -> Path:
@@ -48,10 +41,10 @@ def fill(disk: Path, *, leave: int) -> Path:
 
 
 @pytest.fixture
-def cramped(small_disk: Path, gateway: Start, tmp_path: Path) -> GatewayProcess:
+def cramped(disk: Path, gateway: Start, tmp_path: Path) -> GatewayProcess:
     config = small_settings(tmp_path, spool="{reserve: 1MB}", dns="{zone: zone.yaml}")
     (tmp_path / "zone.yaml").write_text("b.example: {TXT: ['v=spf1 -all']}\n")
-    return gateway(rules=RULES, config=config, state=small_disk / "var")
+    return gateway(rules=RULES, config=config, state=disk / "var")
 
 
 def mail_code(live: GatewayProcess) -> str:
@@ -59,22 +52,20 @@ def mail_code(live: GatewayProcess) -> str:
         return str(wire.command("MAIL FROM:<a@b.example>"))[:9]
 
 
-def test_below_the_reserve_mail_is_deferred_until_there_is_room(cramped: GatewayProcess, small_disk: Path) -> None:
+def test_below_the_reserve_mail_is_deferred_until_there_is_room(cramped: GatewayProcess, disk: Path) -> None:
     cramped.deliver(GOOD, rcpt_to=["x@example.com"])
-    filler = fill(small_disk, leave=2 * MB)
+    filler = fill(disk, leave=2 * MB)
     assert until(lambda: (code := mail_code(cramped)) != "250 2.1.0" and code, "MAIL is deferred") == "452 4.3.1"
     filler.unlink()
     until(lambda: mail_code(cramped) == "250 2.1.0", "MAIL is taken again")
     cramped.deliver(GOOD, rcpt_to=["x@example.com"])
 
 
-def test_a_disk_that_fills_up_during_data_defers_that_message_and_recovers(
-    cramped: GatewayProcess, small_disk: Path
-) -> None:
+def test_a_disk_that_fills_up_during_data_defers_that_message_and_recovers(cramped: GatewayProcess, disk: Path) -> None:
     with cramped.connected() as wire:
         for line, code in (("MAIL FROM:<a@b.example>", 250), ("RCPT TO:<x@example.com>", 250), ("DATA", 354)):
             assert wire.command(line).code == code
-        filler = fill(small_disk, leave=64 * 1024)
+        filler = fill(disk, leave=64 * 1024)
         wire.send(BIG + b".\r\n")
         assert str(wire.reply())[:9] == "452 4.3.1"
     assert cramped.running.poll() is None

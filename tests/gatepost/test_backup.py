@@ -1,5 +1,6 @@
 """A backup holds what was there when it began, says so by digests, and becomes the state of another directory."""
 
+import contextlib
 import json
 import socket
 import sqlite3
@@ -106,19 +107,26 @@ def test_a_backup_needs_an_empty_place_outside_the_state(place, state, tmp_path)
         make_backup(state, tmp_path / place, T0)
 
 
-async def test_a_body_that_retention_takes_meanwhile_is_taken_in_the_copy_too(state, tmp_path, monkeypatch):
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Gives what is to befall the large message's shard once its database has been copied: a statement, and its body is gone."""
     copy_database = spool_backup.copy_database
 
-    def and_then_sweep(source, target):
-        copy_database(source, target)
-        if source.name == "spool.db":
-            connection = sqlite3.connect(source)
-            connection.execute("UPDATE content SET octets = 0 WHERE octets > 200000")
-            connection.commit()
-            connection.close()
-            (source.parent / "bodies" / LARGE.id).unlink()
+    def befalls(statement):
+        def and_then(source, target):
+            copy_database(source, target)
+            if source.name == "spool.db":
+                with contextlib.closing(sqlite3.connect(source, isolation_level=None)) as connection:
+                    connection.execute(statement)
+                (source.parent / "bodies" / LARGE.id).unlink()
 
-    monkeypatch.setattr(spool_backup, "copy_database", and_then_sweep)
+        monkeypatch.setattr(spool_backup, "copy_database", and_then)
+
+    return befalls
+
+
+async def test_a_body_that_retention_takes_meanwhile_is_taken_in_the_copy_too(state, tmp_path, meanwhile):
+    meanwhile("UPDATE content SET octets = 0 WHERE octets > 200000")
     made = make_backup(state, tmp_path / "backup", T0)
     assert made.missing == ()
     restore_backup(tmp_path / "backup", tmp_path / "new")
@@ -128,19 +136,8 @@ async def test_a_body_that_retention_takes_meanwhile_is_taken_in_the_copy_too(st
     await spool.close()
 
 
-async def test_a_message_that_is_erased_meanwhile_is_not_in_the_copy(state, tmp_path, monkeypatch):
-    copy_database = spool_backup.copy_database
-
-    def and_then_erase(source, target):
-        copy_database(source, target)
-        if source.name == "spool.db":
-            connection = sqlite3.connect(source)
-            connection.execute("DELETE FROM content WHERE octets > 200000")
-            connection.commit()
-            connection.close()
-            (source.parent / "bodies" / LARGE.id).unlink()
-
-    monkeypatch.setattr(spool_backup, "copy_database", and_then_erase)
+async def test_a_message_that_is_erased_meanwhile_is_not_in_the_copy(state, tmp_path, meanwhile):
+    meanwhile("DELETE FROM content WHERE octets > 200000")
     make_backup(state, tmp_path / "backup", T0)
     restore_backup(tmp_path / "backup", tmp_path / "new")
     found, _ = await contents(tmp_path / "new")

@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import subprocess
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from spool_units import NOON, accepted_of
@@ -13,27 +10,12 @@ from spool_units import NOON, accepted_of
 from spool.database import open_spool
 from spool.ports import Full, HistoryQuery, JobChange, JobQuery, MessageState, NotFound, Recorded, Retention
 from spool.rule_sets import open_rule_books
-
-
-@contextmanager
-def small_disk(path: Path, megabytes: int):
-    """A tmpfs of this size; None where we may not mount one."""
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(path)], capture_output=True, check=False
-    )
-    try:
-        yield path if mounted.returncode == 0 else None
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(["umount", "-l", str(path)], check=True)
+from tests.small_disk import small_disk
 
 
 @pytest.fixture(params=[25])
 def disk(tmp_path, request):
     with small_disk(tmp_path / "disk", request.param) as path:
-        if path is None:
-            pytest.skip("only root can mount a small disk; the page limit is tested all the same")
         yield path
 
 
