@@ -4,11 +4,12 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from actions.object_store import ObjectStore
 from actions.placeholders import resolve
@@ -162,11 +163,11 @@ def judge_of(settings: Settings, resolver: Resolver, scanners: Scanners) -> Judg
     return judged
 
 
-def name_of(resolver: Resolver) -> Callable[[str], Awaitable[str | None]]:
+def name_of(resolver: Resolver) -> Callable[[str], Coroutine[Any, Any, str | None]]:
     return partial(confirmed_name, resolver)
 
 
-def dns_lists_of(settings: Settings, resolver: Resolver) -> dict[str, Callable[[str], Awaitable[bool]]]:
+def dns_lists_of(settings: Settings, resolver: Resolver) -> dict[str, Callable[[str], Coroutine[Any, Any, bool]]]:
     """The DNS lists of addresses by zone, each asked whether it lists an address."""
     lists = parse_dns_lists(settings.dnsbl_lists)
     return {dns_list.zone: partial(dns_list.lists_address, resolver) for dns_list in lists}

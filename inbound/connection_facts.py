@@ -5,10 +5,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any
 
 from inbound.ports import Services
+from smtp.calls import started
 
 log = logging.getLogger("gatepost.inbound")
 
@@ -53,10 +54,10 @@ class ConnectionFacts:
                 task.cancel()
 
 
-def _started(look_up: Awaitable[Any]) -> "asyncio.Future[Any]":
-    task = asyncio.ensure_future(look_up)
-    task.add_done_callback(_noted)
-    return task
+def _started(look_up: Coroutine[Any, Any, Any]) -> "asyncio.Future[Any]":
+    found = started(look_up)
+    found.add_done_callback(_noted)
+    return found
 
 
 def _result(task: "asyncio.Future[Any]") -> Any:

@@ -1,10 +1,10 @@
 """What the inbound path is given by whoever wires it: everything that is not a pure decision or a value."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from inbound.event import Event
 from inbound.gate import Gate
@@ -88,8 +88,8 @@ class Services:
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     on_event: Callable[[Event], None] = _ignore
-    name_of: Callable[[str], Awaitable[str | None]] | None = None
-    lists: Mapping[str, Callable[[str], Awaitable[bool]]] = field(default_factory=dict)
+    name_of: Callable[[str], Coroutine[Any, Any, str | None]] | None = None
+    lists: Mapping[str, Callable[[str], Coroutine[Any, Any, bool]]] = field(default_factory=dict)
     settings: InboundSettings = field(default_factory=InboundSettings)
     counters: Counters = field(default_factory=Counters)
     monotonic: Callable[[], float] = time.monotonic

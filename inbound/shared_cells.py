@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 import secrets
+from functools import lru_cache
 from pathlib import Path
 
 _MAGIC = b"gpcells1"
@@ -18,6 +19,7 @@ _SECRET_OCTETS = 16
 _HEADER_OCTETS = 64
 WAYS = 4  # cells of a bucket: one cache line
 _CELL_WORDS = 2
+_KEPT_TAGS = 4096
 
 
 class SharedCells:
@@ -34,13 +36,16 @@ class SharedCells:
         if self._map[: len(_MAGIC)] != _MAGIC:
             raise ValueError(f"{path} is not ours")
         self._secret = self._map[16 : 16 + _SECRET_OCTETS]
+        self.tag = lru_cache(maxsize=_KEPT_TAGS)(
+            self._tag
+        )  # what is counted when it comes is counted again when it goes
         self.words: memoryview[int] = memoryview(self._map)[_HEADER_OCTETS:].cast("Q")
 
     def close(self) -> None:
         self.words.release()
         self._map.close()
 
-    def tag(self, key: str) -> int:
+    def _tag(self, key: str) -> int:
         """What stands for the key; never 0."""
         digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).digest()
         return int.from_bytes(digest, "little") or 1

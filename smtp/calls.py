@@ -1,12 +1,14 @@
 """From the machine's events to the session's methods, and coroutines that are started before they are given to a task."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from mail.reply import Reply
 from smtp.backend import Session
 from smtp.events import Arrived, Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset
 
+T = TypeVar("T")
 Answer = Coroutine[Any, Any, Reply | None]
 
 _CALLS: dict[type, Callable[[Session, Any], Answer]] = {
@@ -28,14 +30,14 @@ def call(session: Session, event: Event) -> Answer:
     return _CALLS[type(event)](session, event)
 
 
-class _Rest:
+class _Rest(Generic[T]):
     """What is left of a coroutine that was started by hand and then yielded `waiting`, for a task to await."""
 
-    def __init__(self, coroutine: Answer, waiting: Any) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, T], waiting: Any) -> None:
         self._coroutine = coroutine
         self._waiting = waiting
 
-    def __await__(self) -> Generator[Any, Any, Reply | None]:
+    def __await__(self) -> Generator[Any, Any, T]:
         try:
             yield self._waiting
         except BaseException as error:  # what the task throws in belongs to the coroutine
@@ -43,7 +45,7 @@ class _Rest:
         return (yield from self._coroutine.__await__())
 
 
-def _thrown(coroutine: Answer, error: BaseException) -> Generator[Any, Any, Reply | None]:
+def _thrown(coroutine: Coroutine[Any, Any, T], error: BaseException) -> Generator[Any, Any, T]:
     try:
         waiting = coroutine.throw(error)
     except StopIteration as done:
@@ -52,7 +54,7 @@ def _thrown(coroutine: Answer, error: BaseException) -> Generator[Any, Any, Repl
     return (yield from coroutine.__await__())
 
 
-async def resumed(coroutine: Answer, waiting: Any) -> Reply | None:
+async def resumed(coroutine: Coroutine[Any, Any, T], waiting: Any) -> T:
     """Await the rest of `coroutine`, whose first `send` gave `waiting`."""
     return await _Rest(coroutine, waiting)
 
@@ -63,7 +65,21 @@ def begun(coroutine: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
         waiting = coroutine.send(None)
     except StopIteration:
         return _ended()
-    return resumed(coroutine, waiting)  # type: ignore[return-value]  # it returns what the coroutine does
+    return resumed(coroutine, waiting)
+
+
+def started(coroutine: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+    """What a coroutine that is started here and now comes to; a task only where it must wait."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    try:
+        waiting = coroutine.send(None)
+    except StopIteration as done:
+        future.set_result(done.value)
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        return asyncio.ensure_future(resumed(coroutine, waiting))
+    return future
 
 
 async def _ended() -> None:

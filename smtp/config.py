@@ -83,6 +83,12 @@ def trusts(config: SmtpConfig, ip: str | None) -> bool:
     return is_within(ip, config.xclient_from)
 
 
+@lru_cache(maxsize=1024)
+def must_say_proxy(config: SmtpConfig, ip: str | None) -> bool:
+    """Whether the peer at this address must send a PROXY header."""
+    return is_within(ip, config.proxy_from)
+
+
 def is_within(ip: str | None, networks: tuple[Network, ...]) -> bool:
     if ip is None or not networks:
         return False

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from mail.client import Client
-from mail.counters import Counters
+from mail.counters import Counters, key
 from smtp.backend import Backend
 from smtp.budget import Budget
 from smtp.config import SmtpConfig
@@ -48,6 +48,7 @@ class Listener:
         self.backend = backend
         self.config = config
         self.counters = counters
+        self._came = counters.cell(key("connections_total"))
         self.make: Callable[[Listener, SmtpConfig], Server] = Server
         self.loop = asyncio.get_running_loop()
         self.budget = Budget(
@@ -87,7 +88,7 @@ class Listener:
 
     def joined(self, driver: Driver) -> None:
         self.connections.add(driver)
-        self.counters.add("connections_total")
+        self._came.value += 1
         driver.counted, driver.is_one_too_many = self._door.came(self.config.limits)
 
     def gone(self, driver: Driver) -> None:

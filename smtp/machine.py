@@ -25,7 +25,7 @@ from mail.reply import (
 from mail.values import changed
 from smtp import commands
 from smtp.arguments import MailArgument
-from smtp.config import BareNewline, SmtpConfig, is_within
+from smtp.config import BareNewline, SmtpConfig, must_say_proxy
 from smtp.events import Breathe, Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
 from smtp.reading import read_proxy
 from smtp.replies import banner, wire
@@ -62,7 +62,7 @@ class Machine:
         self._is_deaf = False
         self._input_ended = False
         self._talked_early = False
-        self._awaits_proxy = is_within(client.ip, config.proxy_from)
+        self._awaits_proxy = must_say_proxy(config, client.ip)
         self._reader: Callable[[], bool]
         if self._awaits_proxy:
             self._reader = lambda: read_proxy(self)
