@@ -1,6 +1,7 @@
 """S3's read operations for functions: who asks, what it may see, and the answer in S3's words (semantics.md §9).
 
-GetObject, HeadObject, ListObjectsV2, and CopyObject of an object onto itself, which forwarders call first: here it changes nothing.
+GetObject, HeadObject, HeadBucket, ListObjects (both versions), and CopyObject of an object onto itself, which forwarders call first:
+here it changes nothing.
 Path style, and `BUCKET.localhost` as virtual-host style. Everything else is refused.
 
 *Standards.* S3 API reference; RFC 9110 §13 (conditions, in the order of §13.2.2) and §14 (one range).
@@ -37,6 +38,7 @@ _OF_OBJECT = _ALWAYS | _RESPONSE.keys()
 _OF_LIST = _ALWAYS | {
     *(
         "list-type",
+        "marker",
         "prefix",
         "delimiter",
         "max-keys",
@@ -85,7 +87,7 @@ class S3Reader:
         if not lease.reach.of_bucket(bucket):
             raise Refused("AccessDenied", f"No rule of the message's rule set writes to the bucket {bucket}.")
         if not key:
-            return await self._list(lease.reach, bucket, request.method, query)
+            return await self._bucket(lease.reach, bucket, request.method, query)
         store = lease.reach.store(bucket, key)
         if store is None:
             raise Refused(
@@ -152,9 +154,11 @@ class S3Reader:
         inner = elements({"LastModified": xml_time(found.modified), "ETag": found.etag})
         return xml_answer("CopyObjectResult", inner)
 
-    async def _list(self, reach: Reach, bucket: str, method: str, query: Mapping[str, str]) -> Answer:
-        if method != "GET" or query.get("list-type") != "2":
-            raise Refused("NotImplemented", "Of a bucket only ListObjectsV2 is implemented here.")
+    async def _bucket(self, reach: Reach, bucket: str, method: str, query: Mapping[str, str]) -> Answer:
+        if method == "HEAD":
+            return Answer()
+        if method != "GET":
+            raise Refused("NotImplemented", "Of a bucket only listings are implemented here.")
         if unknown := sorted(query.keys() - _OF_LIST):
             raise Refused("NotImplemented", f"{unknown[0]} is not implemented here.")
         wanted = list_request(query)

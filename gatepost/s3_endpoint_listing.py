@@ -1,8 +1,11 @@
-"""ListObjectsV2: what is asked for, and the page that answers it (S3 API reference). Pure."""
+"""ListObjectsV2 and ListObjects: what is asked for, and the page that answers it (S3 API reference). Pure.
+
+The first version, which boto3's `Bucket.objects` asks, goes on from a marker: a key, or a common prefix that is passed over.
+"""
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -41,6 +44,9 @@ def list_request(query: Mapping[str, str]) -> ListRequest:
         most=min(int(text[:9]), MOST_KEYS),
         after=query.get("start-after", ""),
     )
+    if not _is_second(query):
+        marker = query.get("marker", "")
+        return replace(wanted, after=marker, past_prefix=bool(wanted.delimiter) and marker.endswith(wanted.delimiter))
     token = query.get("continuation-token")
     if token is None:
         return wanted
@@ -55,6 +61,10 @@ def list_request(query: Mapping[str, str]) -> ListRequest:
 
 def list_answer(bucket: str, query: Mapping[str, str], wanted: ListRequest, page: Page) -> Answer:
     encode = (lambda text: quote(text, safe="/-_.~*!'()")) if "encoding-type" in query else str
+    if not _is_second(query):
+        return xml_answer(
+            "ListBucketResult", elements(_first_head(bucket, query, wanted, page, encode)) + _found(page, encode)
+        )
     more = base64.b64encode(page.more.encode(), altchars=b"-_").decode("ascii") if page.more else ""
     head = {
         "Name": bucket,
@@ -68,7 +78,30 @@ def list_answer(bucket: str, query: Mapping[str, str], wanted: ListRequest, page
         "NextContinuationToken": more,
         "StartAfter": encode(query.get("start-after", "")),
     }
-    inner = elements(head)
+    return xml_answer("ListBucketResult", elements(head) + _found(page, encode))
+
+
+def _is_second(query: Mapping[str, str]) -> bool:
+    return query.get("list-type") == "2"
+
+
+def _first_head(
+    bucket: str, query: Mapping[str, str], wanted: ListRequest, page: Page, encode: Callable[[str], str]
+) -> dict[str, str]:
+    return {
+        "Name": bucket,
+        "Prefix": encode(wanted.prefix),
+        "Marker": encode(wanted.after),
+        "NextMarker": encode(page.more[1:]),
+        "Delimiter": encode(wanted.delimiter),
+        "MaxKeys": str(wanted.most),
+        "EncodingType": query.get("encoding-type", ""),
+        "IsTruncated": "true" if page.more else "false",
+    }
+
+
+def _found(page: Page, encode: Callable[[str], str]) -> str:
+    inner = ""
     for listed in page.keys:
         described = {
             "Key": encode(listed.key),
@@ -80,4 +113,4 @@ def list_answer(bucket: str, query: Mapping[str, str], wanted: ListRequest, page
         inner += f"<Contents>{elements(described)}</Contents>"
     for prefix in page.prefixes:
         inner += f"<CommonPrefixes>{elements({'Prefix': encode(prefix)})}</CommonPrefixes>"
-    return xml_answer("ListBucketResult", inner)
+    return inner

@@ -70,6 +70,35 @@ async def test_pages_and_common_prefixes(world: World) -> None:
     assert await keys(s3, Prefix="nothing/") == []
 
 
+async def first_version(s3: Ask, **parameters: Any) -> list[str]:
+    """As boto3's `Bucket.objects` and its paginator go on: from NextMarker, or else from the last key."""
+    found: list[str] = []
+    marker: dict[str, str] = {}
+    while True:
+        page = await s3("list_objects", Bucket="mail", **parameters, **marker)
+        found += [each["Key"] for each in page.get("Contents", [])]
+        found += [each["Prefix"] for each in page.get("CommonPrefixes", [])]
+        if not page["IsTruncated"]:
+            return found
+        marker = {"Marker": page["NextMarker"]}
+
+
+async def test_the_first_version_finds_the_same(world: World) -> None:
+    for key in ("a/1", "a/2", "a.b", "b/c/1", "b/2", "c", "ä b"):
+        put_file(world.base / "mail" / key)
+    s3 = await world.client()
+    (listed,) = (await s3("list_objects", Bucket="mail", Prefix="b/c/"))["Contents"]
+    assert (listed["Key"], listed["StorageClass"]) == ("b/c/1", "STANDARD")
+    for parameters in ({}, {"MaxKeys": 1}, {"Delimiter": "/", "MaxKeys": 1}, {"Prefix": "b/", "Delimiter": "/"}):
+        assert sorted(await first_version(s3, **parameters)) == sorted(await keys(s3, **parameters))
+
+
+async def test_a_bucket_is_there_if_a_rule_writes_to_it(world: World) -> None:
+    s3 = await world.client()
+    assert (await s3("head_bucket", Bucket="mail"))["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert await s3.code("head_bucket", Bucket="other") == "403"
+
+
 async def test_keys_that_need_encoding_come_back(world: World) -> None:
     names = ["a b+c&<>\"'", "é\U0001f4e7", "100%25", "tab\there", "esc\x1b"]
     for name in names:
