@@ -1,6 +1,6 @@
 """S3's read operations for functions: who asks, what it may see, and the answer in S3's words (semantics.md §9).
 
-GetObject, HeadObject, HeadBucket, ListObjects (both versions), and CopyObject of an object onto itself, which forwarders call first:
+GetObject, HeadObject, HeadBucket, both versions of ListObjects, and CopyObject of an object onto itself, which forwarders call first:
 here it changes nothing.
 Path style, and `BUCKET.localhost` as virtual-host style. Everything else is refused.
 
