@@ -1,8 +1,7 @@
 """S3's read operations for functions: who asks, what it may see, and the answer in S3's words (semantics.md §9).
 
-GetObject, HeadObject, HeadBucket, both versions of ListObjects, and CopyObject of an object onto itself, which forwarders call first:
-here it changes nothing.
-Path style, and `BUCKET.localhost` as virtual-host style. Everything else is refused.
+GetObject, HeadObject, HeadBucket, ListObjects (both versions), and CopyObject of an object onto itself, which forwarders call
+first: here it changes nothing. Path style, and `BUCKET.localhost` as virtual-host style. Everything else is refused.
 
 *Standards.* S3 API reference; RFC 9110 §13 (conditions, in the order of §13.2.2) and §14 (one range).
 *Trust.* Each request is a function's. Its signature is checked first, then its key against what is lent to it (`actions.reach`);
