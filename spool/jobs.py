@@ -1,8 +1,9 @@
 """Jobs: leasing them in order, changing them by an operator's word, and what their states say about their message."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from heapq import nsmallest
 
 from mail.ids import first_id_at
 from spool.cancelling import KEY, cancel
@@ -14,6 +15,10 @@ FRESH = timedelta(hours=4)  # SES: retries last four hours; a redriven job gets 
 
 _COLUMNS = "id, kind, message_id, key, state, attempts, not_before, expires_at, destination, last, evaluation"
 _INSERT = f"INSERT INTO job ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+
+_LEASE = (
+    f"UPDATE job SET state = 'leased', attempts = attempts + 1 WHERE id = ? AND state = 'ready' RETURNING {_COLUMNS}"  # noqa: S608
+)
 
 _Row = tuple[int, str, str, str, str, int, int, int | None, str, str, int]
 
@@ -68,24 +73,37 @@ def insert(connection: sqlite3.Connection, job_id: int, new: NewJob, *, leased: 
     return job
 
 
+_DUE = "SELECT not_before, id FROM job WHERE state = 'ready' AND not_before <= :now"
+_BY_TIME = " ORDER BY not_before, id LIMIT :limit"
+_OF_PLACE = f"{_DUE} AND destination = :place"
+_OVER_OF_PLACE = f"{_OF_PLACE} AND expires_at <= :now ORDER BY expires_at, id LIMIT :limit"
+# One step of the index for each destination, not one for each of its jobs.
+_PLACES = (
+    "WITH RECURSIVE place(name) AS (SELECT min(destination) FROM job WHERE state = 'ready' UNION ALL"
+    " SELECT (SELECT min(destination) FROM job WHERE state = 'ready' AND destination > name) FROM place WHERE name IS NOT NULL)"
+    " SELECT name FROM place WHERE name IS NOT NULL"
+)
+
+
 def claim(connection: sqlite3.Connection, now: datetime, limit: int, wanted: Wanted) -> Change[list[Job]]:
-    """Lease due jobs, by due time and then by id."""
-    terms = ["state = 'ready'", "not_before <= ?"]
-    values: list[str | int] = [micros(now)]
-    for names, unless in ((wanted.without, ""), (wanted.paused, " OR expires_at <= ?")):
-        if names:
-            terms.append(f"(destination NOT IN ({', '.join('?' * len(names))}){unless})")
-            values += [*map(storable, sorted(names)), *([micros(now)] if unless else [])]
-    if wanted.only is not None:
-        terms.append("destination = ?")
-        values.append(storable(wanted.only))
-    rows = connection.execute(
-        "UPDATE job SET state = 'leased', attempts = attempts + 1 WHERE id IN ("  # noqa: S608
-        f"SELECT id FROM job WHERE {' AND '.join(terms)} ORDER BY not_before, id LIMIT ?) RETURNING {_COLUMNS}",
-        (*values, limit),
-    ).fetchall()
-    jobs = sorted((_job(row) for row in rows), key=lambda job: (job.not_before, job.id))
+    """Lease due jobs, by due time and then by id. What has expired behind a pause comes in the order in which it did."""
+    values = {"now": micros(now), "limit": limit}
+    if wanted.is_any:
+        due = connection.execute(_DUE + _BY_TIME, values).fetchall()
+    else:
+        due = nsmallest(limit, _due_of(connection, wanted, values))
+    jobs = [_job(row) for each in due for row in connection.execute(_LEASE, (each[1],))]
     return Change(result=jobs, ready=-sum(not job.last for job in jobs), leased=len(jobs))
+
+
+def _due_of(connection: sqlite3.Connection, wanted: Wanted, values: dict[str, int]) -> Iterator[tuple[int, int]]:
+    """What is due at each destination that is wanted, as many of each as are asked for in all."""
+    places = [(wanted.only,)] if wanted.only is not None else connection.execute(_PLACES).fetchall()
+    without, paused = ({*map(storable, names)} for names in (wanted.without, wanted.paused))
+    for (place,) in places:
+        if place not in without:
+            of_place = _OVER_OF_PLACE if place in paused else _OF_PLACE + _BY_TIME
+            yield from connection.execute(of_place, {**values, "place": storable(place)})
 
 
 def pauses_are(connection: sqlite3.Connection, pauses: Sequence[Pause]) -> Change[None]:
@@ -135,12 +153,13 @@ def change(connection: sqlite3.Connection, what: JobChange) -> int:
 
 def release(connection: sqlite3.Connection, ids: Sequence[int]) -> Change[None]:
     """Leases whose holder has gone: ready again, and the attempt that was not made does not count."""
-    before = waiting(connection)
-    found = connection.executemany(
-        "UPDATE job SET state = 'ready', attempts = attempts - 1 WHERE id = ? AND state = 'leased'",
-        [(each,) for each in ids],
-    ).rowcount
-    return Change(result=None, ready=waiting(connection) - before, leased=-found)
+    back: list[tuple[str]] = []
+    for each in ids:
+        back += connection.execute(
+            "UPDATE job SET state = 'ready', attempts = attempts - 1 WHERE id = ? AND state = 'leased' RETURNING last",
+            (each,),
+        ).fetchall()
+    return Change(result=None, ready=sum(not last for (last,) in back), leased=-len(back))
 
 
 def void_leases(connection: sqlite3.Connection) -> None:
@@ -150,8 +169,9 @@ def void_leases(connection: sqlite3.Connection) -> None:
 
 
 def waiting(connection: sqlite3.Connection) -> int:
-    """How many ready jobs have not failed yet."""
-    (count,) = connection.execute("SELECT count(*) FROM job WHERE state = 'ready' AND last = ''").fetchone()
+    """How many ready jobs have not failed yet. For the opening alone: it reads the table from end to end, which is a tenth of a
+    second for half a million, and by the index of due jobs, which lacks `last`, twenty times that."""
+    (count,) = connection.execute("SELECT count(*) FROM job NOT INDEXED WHERE state = 'ready' AND last = ''").fetchone()
     return int(count)
 
 
@@ -196,8 +216,7 @@ def change_many(
     connection: sqlite3.Connection, ids: Sequence[int], state: JobState | None, now: datetime
 ) -> Change[int]:
     """An operator's word on these jobs, and the messages' states after it."""
-    before = waiting(connection)
-    changed = 0
+    changed = ready = 0
     touched: dict[str, None] = {}
     for job_id in dict.fromkeys(ids):
         row = connection.execute(f"SELECT {_COLUMNS} FROM job WHERE id = ? AND state <> 'leased'", (job_id,)).fetchone()  # noqa: S608
@@ -214,6 +233,8 @@ def change_many(
         else:
             connection.execute("UPDATE job SET state = ? WHERE id = ?", (state.value, job_id))
         changed += 1
+        if not job.last:
+            ready += (state is JobState.READY) - (job.state is JobState.READY)
         touched[job.message_id] = None
     for message_id in touched:
         left = connection.execute(f"SELECT {_COLUMNS} FROM job WHERE message_id = ?", (message_id,))  # noqa: S608
@@ -221,7 +242,7 @@ def change_many(
             "UPDATE history SET state = ? WHERE id = ? AND state <> 'rejected'",
             (state_after(map(_job, left)).value, message_id),
         )
-    return Change(result=changed, ready=waiting(connection) - before)
+    return Change(result=changed, ready=ready)
 
 
 def state_after(left: Iterable[Job]) -> MessageState:

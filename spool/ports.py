@@ -111,6 +111,10 @@ class Wanted(Value, frozen=True, kw_only=True):
     paused: frozenset[str] = frozenset()
     only: str | None = None
 
+    @property
+    def is_any(self) -> bool:
+        return not (self.without or self.paused or self.only is not None)
+
 
 ANY = Wanted()
 

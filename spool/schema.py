@@ -47,7 +47,9 @@ CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, message_id TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL, not_before INTEGER NOT NULL, expires_at INTEGER, destination TEXT NOT NULL, last TEXT NOT NULL,
     evaluation INTEGER NOT NULL);
-CREATE INDEX job_due ON job(not_before, id, destination, expires_at) WHERE state = 'ready';
+CREATE INDEX job_due ON job(not_before, id) WHERE state = 'ready';
+CREATE INDEX job_destination ON job(destination, not_before, id) WHERE state = 'ready';
+CREATE INDEX job_expiry ON job(destination, expires_at) WHERE state = 'ready' AND expires_at IS NOT NULL;
 CREATE INDEX job_message ON job(message_id);
 
 CREATE TABLE pause (
@@ -69,7 +71,15 @@ CREATE TABLE pause (
     destination TEXT PRIMARY KEY, failures INTEGER NOT NULL, last TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-SHARD = Format(name="spool", tables=_TABLES, migrations=(_TO_2,))
+# What 3 brought: what is due elsewhere is found at once, however many jobs wait for a destination that is down.
+_TO_3 = """
+DROP INDEX job_due;
+CREATE INDEX job_due ON job(not_before, id) WHERE state = 'ready';
+CREATE INDEX job_destination ON job(destination, not_before, id) WHERE state = 'ready';
+CREATE INDEX job_expiry ON job(destination, expires_at) WHERE state = 'ready' AND expires_at IS NOT NULL;
+"""
+
+SHARD = Format(name="spool", tables=_TABLES, migrations=(_TO_2, _TO_3))
 """A change of the tables adds a migration here; tests/spool keeps a file of each format, which must still open."""
 
 
