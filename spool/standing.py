@@ -14,10 +14,15 @@ JOB_STATES = ("ready", "retrying", "leased", "dead", "parked", "held")
 
 MESSAGE_STATES = ("retrying", "dead", "unhandled", "suppressed", "parked")
 
-_JOBS = (
-    "SELECT CASE WHEN kind = 'hold' THEN 'held' WHEN state = 'ready' AND last <> '' THEN 'retrying' ELSE state END AS word,"
-    " count(*), min(message_id) FROM job GROUP BY word"
-)
+_RETRYING = "kind <> 'hold' AND state = 'ready' AND last <> ''"
+_IS = {
+    "ready": "kind <> 'hold' AND state = 'ready' AND last = ''",
+    "retrying": _RETRYING,
+    "held": "kind = 'hold'",
+    **{word: f"kind <> 'hold' AND state = '{word}'" for word in ("leased", "dead", "parked")},
+}
+_COUNTS = ", ".join(f"count(*) FILTER (WHERE {_IS[word]})" for word in JOB_STATES)
+_JOBS = f"SELECT min(message_id) FILTER (WHERE {_RETRYING}), {_COUNTS} FROM job"  # noqa: S608 - constants
 _MESSAGES = f"SELECT state, count(*) FROM history WHERE state IN ({INDEXED_STATES}) GROUP BY state"  # noqa: S608 - constants
 
 
@@ -34,13 +39,10 @@ class Standing:
 
 
 def standing(connection: sqlite3.Connection) -> Standing:
-    """Of one shard. Reads the table of jobs from end to end: a tenth of a second for a million."""
-    jobs = dict.fromkeys(JOB_STATES, 0)
-    oldest: datetime | None = None
-    for word, count, first in connection.execute(_JOBS):
-        jobs[word] = count
-        if word == "retrying" and is_message_id(first):
-            oldest = received_at_of(first)
+    """Of one shard. Reads the table of jobs from end to end, once: a third of a second for a million."""
+    first, *counts = connection.execute(_JOBS).fetchone()
+    jobs = dict(zip(JOB_STATES, counts, strict=True))
+    oldest = received_at_of(first) if first is not None and is_message_id(first) else None
     found = dict(connection.execute(_MESSAGES).fetchall())
     return Standing(jobs=jobs, messages={state: found.get(state, 0) for state in MESSAGE_STATES}, oldest_retry=oldest)
 

@@ -1,4 +1,4 @@
-"""`make soak`: mixed mail at 70 % of what this machine takes, for MINUTES (30); memory and descriptors stay flat, nothing is lost.
+"""`make soak`: mixed mail at 70 % of what WORKERS (2) take here, for MINUTES (30); memory and descriptors stay flat, nothing is lost.
 
 First the capacity is measured with the same mix. Then mail comes at a steady pace: small, middle and large messages, some over TLS,
 some to nobody, some that break off, while the rules are loaded again and commands read the state. Every few seconds resident memory
@@ -248,7 +248,12 @@ def main() -> None:
         (where / "rules.yaml").write_text(RULES.replace("SINK", sink.url))
         (where / "settings.yaml").write_text(SETTINGS)
         live = GatewayProcess(
-            directory=where, rules=where / "rules.yaml", config=where / "settings.yaml", dns=ZONE, options=("--quiet",)
+            directory=where,
+            rules=where / "rules.yaml",
+            config=where / "settings.yaml",
+            dns=ZONE,
+            workers=int(os.environ.get("WORKERS", "2")),
+            options=("--quiet",),
         )
         try:
             traffic = Traffic(live.start().address)
