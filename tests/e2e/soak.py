@@ -1,4 +1,4 @@
-"""`make soak`: mixed mail at 70 % of what WORKERS (2) take here, for MINUTES (30); memory and descriptors stay flat, nothing is lost.
+"""`make soak`: mixed mail at 70 % of capacity, for MINUTES (30) and WORKERS (2); memory and descriptors stay flat, nothing is lost.
 
 First the capacity is measured with the same mix. Then mail comes at a steady pace: small, middle and large messages, some over TLS,
 some to nobody, some that break off, while the rules are loaded again and commands read the state. Every few seconds resident memory
