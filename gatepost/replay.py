@@ -21,17 +21,20 @@ from gatepost.settings import Settings
 from inbound.accept import Incoming, examine, unit_of
 from inbound.admission import Admission, Sender, admit, is_vouched
 from inbound.ports import InboundSettings, Judge
+from mail.crlf import has_bare_newline, normalise
 from mail.envelope import Envelope, Recipient
 from mail.ids import message_id_of_file
+from mail.message import Message
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
-from mail.reply import ACCEPTED, LOOP_DETECTED, Reply
+from mail.reply import ACCEPTED, BARE_NEWLINE, LOOP_DETECTED, Reply
 from mail.values import changed
 from rules.compiled import CompiledBook
 from rules.disposition import disposition
 from rules.machine import Evaluation
 from rules.model import ActionSpec
 from rules.step import Disposition
+from smtp.config import BareNewline
 from spool.memory import MemorySpool
 from spool.ports import HistoryRow
 from verdicts.auth_results import forged_spans
@@ -64,7 +67,7 @@ class Replayer:
 
     async def replay(self, sample: Sample, book: CompiledBook, *, run: bool = False) -> dict[str, Any]:
         """The line of `gatepost replay --json`."""
-        sample, listed = await self._looked_up(sample)
+        sample, listed = await self._looked_up(self._normalised(sample))
         # What is in the spool was taken: a list that answered too late to refuse it then does not refuse it now.
         admissions = self._admissions(sample, book, () if sample.recorded is not None else listed)
         accepted = [admission for admission in admissions if admission.reply.is_positive]
@@ -80,6 +83,8 @@ class Replayer:
         forged = partial(forged_spans, authserv_id=self.settings.verdicts_authserv_id)
         examined = await examine(incoming, book, self.judge, forged)
         early = sample.refused_as or (None if accepted else admissions[0].reply)
+        if early is None and sample.recorded is None and self._is_refused_for_line_ends(sample.message.raw):
+            early = BARE_NEWLINE
         if early is None and len(sample.message.header.all("Received")) > self.inbound.most_received_fields:
             early = LOOP_DETECTED
         early = early or examined.refusal
@@ -91,6 +96,14 @@ class Replayer:
         told["envelope"] = {**told["envelope"], **envelope_object(sample.envelope)}
         refused = [_refusal(admission) for admission in admissions if not admission.reply.is_positive]
         return {**told, "refused": refused} if refused else told
+
+    def _is_refused_for_line_ends(self, raw: bytes) -> bool:
+        return self.settings.smtp_bare_newline == BareNewline.REJECT and has_bare_newline(raw)
+
+    def _normalised(self, sample: Sample) -> Sample:
+        if sample.recorded is not None or self.settings.smtp_bare_newline != BareNewline.NORMALISE:
+            return sample
+        return replace(sample, message=Message.of(normalise(sample.message.raw)))
 
     async def _story(
         self,

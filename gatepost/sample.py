@@ -65,7 +65,11 @@ def read_sample(
     values = {**_beside(path), **given}
     guess = _Guess(message.header, is_ours, first_domain)
     given_from = _reverse_path(values["mail_from"]) if "mail_from" in values else _Read(guess.mail_from())
-    given_to = _recipients(values["rcpt_to"]) if values.get("rcpt_to") else [_Read(each) for each in guess.rcpt_to()]
+    given_to = (
+        _recipients(values["rcpt_to"], first_domain)
+        if values.get("rcpt_to")
+        else [_Read(each) for each in guess.rcpt_to()]
+    )
     mail_from = given_from.mailbox
     rcpt_to = [read.mailbox for read in given_to if read.mailbox is not None]
     refused_as = _grammar_refusal(str(values.get("helo") or "localhost"), given_from, given_to)
@@ -157,8 +161,13 @@ def _reverse_path(value: Any) -> _Read:
     return _mailbox(value, "mail_from")
 
 
-def _recipients(value: Any) -> list[_Read]:
-    return [_mailbox(each, "rcpt_to") for each in ([value] if isinstance(value, str) else value)]
+def _recipients(value: Any, first_domain: str | None) -> list[_Read]:
+    """As the server has it, a bare Postmaster is the first domain's (RFC 5321 §4.5.1)."""
+    postmaster = _Read(Mailbox(local_part="postmaster", domain=first_domain or "localhost"))
+    return [
+        postmaster if str(each).lower() in ("postmaster", "<postmaster>") else _mailbox(each, "rcpt_to")
+        for each in ([value] if isinstance(value, str) else value)
+    ]
 
 
 def _mailbox(value: Any, what: str) -> _Read:

@@ -1,6 +1,7 @@
 """`gatepost replay`: what would happen to this mail."""
 
 import asyncio
+import io
 import json
 import re
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -37,6 +38,7 @@ from gatepost.settings import Settings
 from gatepost.zone_file import read_zone
 from mail.errors import Malformed
 from rules.compiled import CompiledBook, compile_book
+from verdicts.dns_zone import ZoneResolver
 from verdicts.ports import Resolver
 
 _GIVEN = ("mail_from", "rcpt_to", "client_ip", "helo", "now")
@@ -49,7 +51,8 @@ _LINE_KEYS = frozenset({"file", *_GIVEN, "dns", "rules"})
 @click.option(
     "--batch",
     metavar="LIST",
-    help="A JSON line for each case: {file, mail_from, rcpt_to, client_ip, helo, dns, rules, now}; - is standard input.",
+    help="A JSON line for each case: {file, mail_from, rcpt_to, client_ip, helo, dns, rules, now}, where dns may be a zone itself; "
+    "- is standard input.",
 )
 @click.option(
     "--rules", type=click.Path(path_type=Path, dir_okay=False), help="Rules file; the setting `rules` otherwise."
@@ -114,7 +117,7 @@ class _Work:
         self.run = run
         self.scanners = scanners_of(settings)
         self.book = lru_cache(maxsize=64)(self._book)
-        self.replayer = lru_cache(maxsize=64)(self._replayer)
+        self.replayer = lru_cache(maxsize=64, typed=True)(self._replayer)
 
     def _book(self, path: str | None) -> CompiledBook:
         opened = open_rules(self.settings, Path(path) if path else None)
@@ -131,7 +134,11 @@ class _Work:
         settings = replace(self.settings, rules=Path(rules)) if rules else self.settings
         if dns == "live":
             settings = replace(settings, dns_zone=None)
-        resolver: Resolver = wire.resolver_of(settings) if dns in (None, "live") else read_zone(Path(dns))
+        resolver: Resolver
+        if isinstance(dns, _Zone):
+            resolver = ZoneResolver(json.loads(dns))
+        else:
+            resolver = wire.resolver_of(settings) if dns in (None, "live") else read_zone(Path(dns))
         return Replayer.of(settings, resolver, self.scanners)
 
     async def one(self, case: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -199,10 +206,11 @@ def _batch(source: str, defaults: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The cases of a list, in order; paths are relative to the list. A line that is no case becomes an error of its own."""
     base = Path() if source == "-" else Path(source).parent
     try:
-        lines = sys.stdin if source == "-" else Path(source).open(encoding="utf-8")  # noqa: SIM115 - closed below
+        octets: BinaryIO = sys.stdin.buffer if source == "-" else Path(source).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise fail(f"{source}: {error.strerror}", USAGE) from None
-    with lines:
+    # What is no UTF-8 is said of its own line. A BOM is what editors on Windows write.
+    with io.TextIOWrapper(octets, encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _case(line, f"{source}:{number}", base, defaults)
@@ -222,13 +230,27 @@ def _case(line: str, place: str, base: Path, defaults: dict[str, Any]) -> dict[s
     if unknown:
         return {"file": found["file"], "error": f"{place}: unknown key {sorted(unknown)[0]}"}
     for key, value in found.items():
-        if not _is_text(value) and not (key == "rcpt_to" and isinstance(value, list) and all(map(_is_text, value))):
+        if not _is_value(key, value):
             return {"file": found["file"], "error": f"{place}: {key} is not text"}
     case = {**defaults, **found}
     for key in ("file", "rules", "dns"):
-        if key in found and not (key == "dns" and found[key] == "live"):
+        if key in found and not (key == "dns" and (found[key] == "live" or isinstance(found[key], dict))):
             case[key] = str(base / found[key])
+    if isinstance(case["dns"], dict):
+        case["dns"] = _Zone(json.dumps(case["dns"]))
     return case
+
+
+class _Zone(str):
+    """A zone that stands in the list itself, as JSON."""
+
+    __slots__ = ()
+
+
+def _is_value(key: str, value: Any) -> bool:
+    if key == "rcpt_to" and isinstance(value, list):
+        return all(item is not None and _is_text(item) for item in value)
+    return _is_text(value) or (key == "dns" and isinstance(value, dict))
 
 
 def _is_text(value: Any) -> bool:

@@ -51,6 +51,9 @@ def test_what_cannot_be_replayed_is_a_line_too_and_the_exit_code_tells(tmp_path:
         json.dumps({"file": str(MESSAGES[0]), "mail_from": 5}): "mail_from",
         json.dumps({"file": str(MESSAGES[0]), "rcpt_to": 5}): "rcpt_to",
         json.dumps({"file": str(MESSAGES[0]), "rcpt_to": [["x"]]}): "rcpt_to",
+        json.dumps({"file": str(MESSAGES[0]), "rcpt_to": [None]}): "rcpt_to",
+        json.dumps({"file": str(MESSAGES[0]), "dns": {"example.com": {"TEXT": ["x"]}}}): "unknown type TEXT",
+        json.dumps({"file": str(MESSAGES[0]), "dns": {"example.com": 5}}): "example.com",
         json.dumps({"file": str(MESSAGES[0]), "client_ip": "300.1.1.1"}): "client_ip",
         json.dumps({"file": str(MESSAGES[0]), "now": "yesterday"}): "now",
         json.dumps({"file": str(MESSAGES[0]), "rules": "absent.yaml"}): "absent.yaml",
@@ -89,6 +92,34 @@ def test_paths_are_relative_to_the_list_and_the_list_may_come_through_a_pipe(tmp
     piped = run_program("replay", "--batch", "-", "--json", "--dns", ZONE, cwd=tmp_path, stdin=listed.read_bytes())
     assert from_file.returncode == piped.returncode == 0, from_file.stderr
     assert json.loads(from_file.stdout) == {**json.loads(piped.stdout), "file": str(tmp_path / "mail" / "one.eml")}
+
+
+def test_a_list_of_windows_is_read_and_what_is_no_utf8_is_said_of_its_line(tmp_path: Path) -> None:
+    """One octet of another encoding ended the whole batch with a traceback."""
+    good = json.dumps({"file": str(MESSAGES[0]), "dns": str(ZONE)}).encode()
+    lines = [b"\xef\xbb\xbf" + good, b'{"file": "\xe9.eml"}', b"\xff\xfe", b"", good]
+    (tmp_path / "list.jsonl").write_bytes(b"\r\n".join(lines))
+    for source, stdin in (("list.jsonl", None), ("-", b"\r\n".join(lines))):
+        done = run_program("replay", "--batch", source, "--json", "--rules", TOUR, cwd=tmp_path, stdin=stdin)
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        assert ["error" in line for line in told] == [False, True, True, False]
+        assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_zone_may_stand_in_the_list_and_postmaster_needs_no_domain(tmp_path: Path) -> None:
+    (tmp_path / "one.eml").write_bytes(b"From: a@b.example\n\nx\n")
+    case = {"file": "one.eml", "mail_from": "a@b.example", "client_ip": "192.0.2.1", "now": "2026-03-01T12:00:00Z"}
+    zones = [
+        {"b.example": {"TXT": ["v=spf1 +all"]}},
+        {"b.example": {"TXT": ["v=spf1 -all"]}},
+        {"b.example": "SERVFAIL"},
+        {},
+    ]
+    code, told = batch([json.dumps({**case, "dns": zone, "rcpt_to": ["Postmaster"]}) for zone in zones], tmp_path)
+    assert code == 0
+    spf = [line["verdicts"]["spf"]["results"][0]["result"] for line in told]  # type: ignore[index]
+    assert spf == ["pass", "fail", "temperror", "none"]
+    assert {str(line["envelope"]["rcpt_to"]) for line in told} == {"['postmaster@localhost']"}  # type: ignore[index]
 
 
 def test_thousands_of_cases_run_in_one_process(tmp_path: Path, torture: int) -> None:

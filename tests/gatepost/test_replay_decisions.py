@@ -121,6 +121,20 @@ async def test_a_message_with_too_many_received_fields_has_gone_in_a_circle(tmp_
     assert told["steps"] == []
 
 
+async def test_a_bare_line_end_is_answered_as_on_the_wire(tmp_path):
+    raw = MAIL + b"and\na bare LF\r\n"
+    told = await replayed(tmp_path, raw=raw)
+    assert (told["reply"]["code"], told["reply"]["enhanced"], told["steps"]) == (554, "5.5.2", [])
+    assert told["verdicts"]["spf"]["status"] == "PASS"
+    told = await replayed(tmp_path, raw=raw, settings=Settings(smtp_bare_newline="normalise"))
+    assert told["reply"]["code"] == 250
+    assert told["message_id"] == (await replayed(tmp_path, raw=raw.replace(b"and\n", b"and\r\n")))["message_id"]
+
+
+async def test_a_file_with_lf_alone_is_taken_for_a_file_and_not_for_the_wire(tmp_path):
+    assert (await replayed(tmp_path, raw=MAIL.replace(b"\r\n", b"\n")))["reply"]["code"] == 250
+
+
 async def test_a_bounce_of_everybody_is_the_reply(tmp_path):
     rules = bounce(554) + KEEP
     told = await replayed(tmp_path, rules)
