@@ -47,7 +47,7 @@ class _Standing:
 class Destinations:
     """At most `limit` attempts at a time for each; "" is no destination, has no limit and never fails.
 
-    `left` is called when a place is free, `changed` when a pause begins or ends.
+    `left` is called when a place is free where none was, `changed` when a pause begins or ends.
     """
 
     def __init__(
@@ -159,11 +159,13 @@ class Destinations:
         if not name:
             return
         at = self._at(name)
+        was_open = at.busy < self._limit and at.until is None and not at.waiters
         at.busy -= 1
         at.is_probed = at.is_sought = False  # a probe that ended without an answer leaves the way free for the next
         self._call_next(at)
         self._forget(name)
-        self._left()
+        if not was_open:
+            self._left()
 
     def came_of(self, name: str, outcome: Outcome, seconds: float) -> None:
         """What an attempt there ended with, and how long it took."""

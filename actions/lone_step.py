@@ -76,4 +76,5 @@ async def _end(
     told: Notices = NO_NOTICES,
 ) -> None:
     unit = Recorded(message_id=job.message_id, ledger=(*ledger, *told.rows), job=change, new_jobs=told.jobs)
+    drive.recorder.ending(job)
     await drive.recorder.end_job(job, loaded, loaded.evaluation, unit)

@@ -20,9 +20,10 @@ log = logging.getLogger("gatepost.actions")
 
 
 class Recorder:
-    """`queued` is called when a job was queued. `stopping`: the runner drains, and a full disk is no longer waited for.
+    """`queued` is called when a job was queued, `ending` when a job's end is all that is left to record.
 
-    `counters` get every outcome of a step once it is durable, and the rules that a finished walk matched.
+    `stopping`: the runner drains, and a full disk is no longer waited for. `counters` get every outcome of a step once it is
+    durable, and the rules that a finished walk matched.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class Recorder:
         spool: Spool,
         *,
         queued: Callable[[], None],
+        ending: Callable[[Job], None],
         stopping: Callable[[], bool],
         full_wait_seconds: float,
         counters: Counters,
     ) -> None:
         self._spool = spool
         self._queued = queued
+        self.ending = ending
         self._stopping = stopping
         self._full_wait_seconds = full_wait_seconds
         self._counters = counters

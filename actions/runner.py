@@ -24,6 +24,7 @@ from actions.pauses import Pauses
 from actions.protocol import Action, Parked, Prepend
 from actions.recorder import Recorder
 from actions.retry import Schedule
+from actions.slots import Slots
 from actions.targets import Targets
 from actions.walk import Walk
 from mail.counters import Counters
@@ -91,6 +92,7 @@ class Runner:
         self._recorder = Recorder(
             spool,
             queued=self._go_on,
+            ending=self._give_up_slot,
             stopping=self._is_stopping,
             full_wait_seconds=tuning.full_wait_seconds,
             counters=counters or Counters(),
@@ -105,7 +107,7 @@ class Runner:
             patience_seconds=tuning.patience_seconds,
         )
         self._octets = OctetBudget(tuning.octets_in_flight)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = Slots(tuning.in_flight)
         self._leased: deque[Job] = deque()  # ours and not begun: no slot is free, or its destination is full
         self._fresh: dict[int, Fresh] = {}
         self._wake = asyncio.Event()
@@ -162,11 +164,11 @@ class Runner:
         self._wake.set()
         self._leased.clear()
         self._fresh.clear()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
-        for task in self._tasks:
+        if self._slots.tasks:
+            await asyncio.wait(self._slots.tasks, timeout=grace_seconds)
+        for task in self._slots.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._slots.tasks, return_exceptions=True)
         await self._attempts.stop()
         if self._destinations.pauses:
             await self._pauses.clear()
@@ -182,11 +184,11 @@ class Runner:
         """Lease what is due and begin it; how long to wait if nothing wakes us, None: for ever."""
         if self._tuning.held():
             return _HELD_RECHECK_SECONDS
-        free = self._tuning.in_flight - len(self._tasks)
-        if free <= 0:
+        room = self._slots.room(len(self._leased))
+        if room <= 0:
             return None
         try:
-            jobs = await self._claims.take(free)
+            jobs = await self._claims.take(room)
         except Full:
             return self._tuning.full_wait_seconds
         except Broken as error:
@@ -194,14 +196,14 @@ class Runner:
             return 0.0
         self._leased.extend(jobs)
         self._start_leased()
-        if self._claims.is_nothing_due and not self._tasks and not self._leased and not self._wake.is_set():
+        if self._claims.is_nothing_due and not self._slots.tasks and not self._leased and not self._wake.is_set():
             self._quiet.set()
         return self._claims.wait_seconds
 
     def _start_leased(self) -> None:
         """Begin what can begin; a job whose destination is full waits without taking a slot."""
         waiting: deque[Job] = deque()
-        while self._leased and len(self._tasks) < self._tuning.in_flight and not self._stopping:
+        while self._leased and self._slots.is_one_free and not self._stopping:
             job = self._leased.popleft()
             place = "" if job.kind is JobKind.WALK or job.key in self._attempts.detached else job.destination
             if self._destinations.try_enter(place):
@@ -215,14 +217,21 @@ class Runner:
     def _start(self, job: Job, place: str, work: Coroutine[Any, Any, None]) -> None:
         self._quiet.clear()
         task = asyncio.create_task(self._guarded(job, work), name=job.key)
-        self._tasks.add(task)
+        self._slots.take(job.id, task)
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
+            self._slots.tasks.discard(task)
             self._destinations.leave(place)
-            self._go_on()
+            self._give_up_slot(job)
 
         task.add_done_callback(ended)
+
+    def _give_up_slot(self, job: Job) -> None:
+        """Nothing is left to do for the job but to write down its end, or not even that."""
+        self._slots.give_up(job.id)
+        self._start_leased()
+        if self._slots.is_claim_worth(len(self._leased)):
+            self._wake.set()
 
     async def _guarded(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         try:

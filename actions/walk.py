@@ -35,14 +35,18 @@ class Walk:
         self._loaded = loaded
         self._evaluation: Evaluation = loaded.evaluation
         self._unrecorded: tuple[LedgerRow, ...] = ()
+        self._recording: asyncio.Task[None] | None = None
         self._over = False  # the job was given back or ended
 
     async def run(self) -> None:
-        if self._evaluation.step is None:
-            await self._end(JobChange(id=self._job.id))
-        while not self._over and not self._drive.stopping():
-            # While draining the lease is left as it is: it is void when the spool is opened again.
-            await self._take(self._evaluation.step)
+        try:
+            if self._evaluation.step is None:
+                await self._end(JobChange(id=self._job.id))
+            while not self._over and not self._drive.stopping():
+                # While draining the lease is left as it is: it is void when the spool is opened again.
+                await self._take(self._evaluation.step)
+        finally:
+            await self._recorded()
 
     async def _take(self, step: Step | None) -> None:
         assert step is not None  # the walk is over when there is none
@@ -139,9 +143,9 @@ class Walk:
         change = JobChange(
             id=self._job.id, state=JobState.READY, not_before=retry_at, last=outcome.detail, is_unmade=is_unmade
         )
-        await self._drive.recorder.record(
-            Recorded(message_id=self._job.message_id, ledger=(*self._unrecorded, row), job=change)
-        )
+        unit = Recorded(message_id=self._job.message_id, ledger=(*self._unrecorded, row), job=change)
+        await self._recorded()
+        await self._drive.recorder.record(unit)
         self._over = True
 
     async def _stand_still(self, step: Step, pause: Pause, made: int, expires_at: datetime) -> None:
@@ -167,12 +171,23 @@ class Walk:
             await self._end(end or JobChange(id=self._job.id), jobs)
         elif jobs or step.spec.type not in _PURE:
             unit = Recorded(message_id=self._job.message_id, ledger=self._unrecorded, new_jobs=jobs)
-            await self._drive.recorder.record(unit)
             self._unrecorded = ()
+            await self._recorded()
+            self._recording = asyncio.create_task(self._drive.recorder.record(unit))
+            if step.holds or jobs:  # what follows rests on this outcome
+                await self._recorded()
+
+    async def _recorded(self) -> None:
+        """Wait until what happened so far is durable: one unit at a time, while the next step is under way."""
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            await recording
 
     async def _end(self, change: JobChange, jobs: tuple[NewJob, ...] = ()) -> None:
         """The last outcome and the end of the walk are one unit."""
         unit = Recorded(message_id=self._job.message_id, ledger=self._unrecorded, job=change, new_jobs=jobs)
+        self._drive.recorder.ending(self._job)
+        await self._recorded()
         await self._drive.recorder.end_job(self._job, self._loaded, self._evaluation, unit)
         self._over = True
 

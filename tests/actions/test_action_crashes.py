@@ -115,6 +115,8 @@ async def test_kill_between_effect_and_record_repeats_the_step_with_the_same_key
     house.spool.record = die_at_the_webhook  # type: ignore[method-assign]
     house.runner.take(await house.accept())
     await until(lambda: bool(called.seen))
+    while not await house.results():  # noqa: ASYNC110 - the object's outcome becomes durable beside the webhook
+        await asyncio.sleep(0)
     await house.stop(0)
     assert await house.results() == ["done"]
     house.spool.record = record  # type: ignore[method-assign]
@@ -125,6 +127,68 @@ async def test_kill_between_effect_and_record_repeats_the_step_with_the_same_key
     assert called.keys == [f"{ID}/0/a/2"] * 2
     assert [context.prepended for context in called.seen] == [b"X-A: 1\r\n"] * 2
     assert await house.results() == ["done", "done", "done"]
+
+
+async def test_a_step_begins_while_the_outcome_before_it_becomes_durable(make: Make) -> None:
+    stored, called = Told(), Told()
+    house = make(rule("a", disk(), webhook()), disk=stored, webhook=called)
+    record, durable = house.spool.record, asyncio.Event()
+
+    async def slow(unit: Recorded) -> None:
+        await durable.wait()
+        await record(unit)
+
+    house.spool.record = slow  # type: ignore[method-assign]
+    house.runner.take(await house.accept())
+    await until(lambda: bool(called.seen))
+    assert await house.results() == []
+    durable.set()
+    await house.runner.idle()
+    assert (len(stored.seen), len(called.seen)) == (1, 1)
+    assert await house.results() == ["done", "done"]
+
+
+async def test_a_kill_before_an_outcome_is_durable_repeats_what_began_since(make: Make) -> None:
+    stored, called = Told(), Told()
+    house = make(rule("a", disk(), webhook()), disk=stored, webhook=called)
+    record = house.spool.record
+
+    async def never(unit: Recorded) -> None:
+        await asyncio.Event().wait()
+
+    house.spool.record = never  # type: ignore[method-assign]
+    house.runner.take(await house.accept())
+    await until(lambda: bool(called.seen))
+    await house.stop(0)
+    house.spool.record = record  # type: ignore[method-assign]
+    await reopen(house)
+    house.start()
+    await house.runner.idle()
+    assert stored.keys == [f"{ID}/0/a/0"] * 2
+    assert called.keys == [f"{ID}/0/a/1"] * 2
+    assert await house.results() == ["done", "done"]
+
+
+async def test_a_job_whose_end_is_all_that_is_left_to_write_keeps_nobody_waiting(make: Make) -> None:
+    stored = Told()
+    house = make(rule("a", disk()), disk=stored, tuning=quick(in_flight=1))
+    record, durable = house.spool.record, asyncio.Event()
+
+    async def slow(unit: Recorded) -> None:
+        await durable.wait()
+        await record(unit)
+
+    house.spool.record = slow  # type: ignore[method-assign]
+    for number in range(8):
+        identifier = message_id(NOW, 0, number.to_bytes(17, "big"))
+        house.runner.take(await house.accept(identifier=identifier))
+    await until(lambda: len(stored.seen) == 4)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (len(stored.seen), house.runner.backlog) == (4, 4), "no more than four for each slot"
+    durable.set()
+    await house.runner.idle()
+    assert len(stored.seen) == 8
 
 
 async def test_last_outcome_and_the_end_of_the_walk_are_one_unit(make: Make) -> None:
