@@ -88,6 +88,10 @@ def _whole() -> Iterator[Case]:
     yield made("no chain", "RFC 8617 §5.2", "none", MESSAGE)
     for length in (1, 2, 3, 9):
         yield made(f"a chain of {length}", "RFC 8617 §5.2", "pass", chain(length))
+    yield made("keys of ten sealers", "RFC 8617 §5.2", "pass", chain(10))
+    yield made(
+        "keys of eleven sealers", "docs/known-issues.md: an opinion, ten questions for ARC", "permerror", chain(11)
+    )
     yield made("one sealer for all", "RFC 8617 §5.2", "pass", one_sealer(10))
     yield made("one sealer, 50 sets", "RFC 8617 §4.2.1", "pass", one_sealer(50))
     yield made("one sealer, 51 sets", "RFC 8617 §4.2.1", "fail", one_sealer(51))

@@ -287,6 +287,13 @@ def _limits() -> Iterator[Case]:
         hosts = {f"m{number}.example": {"A": ["198.51.100.9"]} for number in range(count)}
         hosts["acme.example"] = {"MX": [[10, f"m{number}.example"] for number in range(count)]}
         yield made(f"mx of {count} hosts", "RFC 7208 §4.6.4", result, "v=spf1 mx -all", hosts)
+    many = {
+        f"m{number}.example": {"MX": [[1, f"h{number}-{host}.example"] for host in range(10)]} for number in range(10)
+    }
+    many |= {f"h{number}-{host}.example": {"A": ["198.51.100.1"]} for number in range(10) for host in range(10)}
+    record = "v=spf1 " + " ".join(f"mx:m{number}.example" for number in range(10)) + " -all"
+    why = "docs/known-issues.md: an opinion, thirty questions for SPF"
+    yield made("ten mx of ten hosts", why, "permerror", record, many)
     yield made("include of itself", "RFC 7208 §5.2, §4.6.4", "permerror", "v=spf1 include:acme.example -all")
     yield made("redirect to itself", "RFC 7208 §6.1, §4.6.4", "permerror", "v=spf1 redirect=acme.example")
 
