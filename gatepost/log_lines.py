@@ -1,7 +1,7 @@
 """What the log looks like: text or JSON, with ids as fields, addresses made unrecognisable if the settings say so, and no secret.
 
 *Trust.* A text may repeat what a stranger sent. In text form every line of an entry but the first is indented, in JSON an entry is
-one line, so that nobody forges an entry.
+one line, so that nobody forges an entry. In neither a character stands that a terminal would act on.
 *Failure.* None: a value that cannot be shown is shown as its escape.
 """
 
@@ -17,7 +17,7 @@ from typing import TextIO
 
 import msgspec
 
-from gatepost.cli.layout import visible_json
+from gatepost.cli.layout import visible, visible_json
 from gatepost.kept_file import kept
 from gatepost.settings import Settings, table
 
@@ -70,7 +70,7 @@ class TextLines(logging.Formatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n    ".join(self._redact(super().format(record)).splitlines())
+        return "\n    ".join(map(visible, self._redact(super().format(record)).splitlines()))
 
 
 class JsonLines(logging.Formatter):

@@ -88,6 +88,14 @@ def test_nobody_forges_an_entry(settings: Settings, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
+def test_no_terminal_acts_on_what_is_logged(settings: Settings, form: str) -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e\udcff\x7f"
+    text = logged(replace(settings, log_format=form), "it said %s", hostile, error=ValueError(hostile))
+    assert all(character.isprintable() for line in text.splitlines() for character in line)
+    assert "owned" in text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_a_secret_of_the_settings_is_never_logged(settings: Settings, form: str) -> None:
     told = replace(settings, log_format=form, relay_password="hunter2!", srs_secret="s3cr3t")
     text = logged(told, "AUTH PLAIN hunter2! refused", error=ValueError("with s3cr3t"))
