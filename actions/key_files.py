@@ -26,8 +26,7 @@ import msgspec
 from actions.ciphers import KEY_OCTETS
 from mail.errors import Malformed, Permanent, Temporary
 from mail.ses_json import timestamp
-from spool.blobs import sync_directory
-from spool.durable import make_durable
+from spool.durable import make_durable, sync_directory, write_new
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9/_-]{0,127}\Z")  # KMS: alias names
 _FILE = re.compile(r"([1-9][0-9]{0,8})\.key\Z")
@@ -183,11 +182,7 @@ class KeyFiles:
     def _write(self, name: str, version: KeyVersion) -> None:
         path = self._place(name) / f"{version.version}.key"
         content = msgspec.json.encode(encoded(version)) + b"\n"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            make_durable(descriptor)
+        write_new(path, content)
         sync_directory(path.parent)
         self._forget(name)
 

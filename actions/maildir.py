@@ -12,7 +12,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from spool.durable import make_durable
+from spool.durable import make_durable, write_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.-]")
@@ -37,7 +37,7 @@ def write(path: Path, name: str, content: bytes) -> bool:
             return False
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=opened["tmp"])  # what an attempt left that was cut off
-        _write_file(opened["tmp"], name, content)
+        write_new(name, content, directory=opened["tmp"])
         os.rename(name, name, src_dir_fd=opened["tmp"], dst_dir_fd=opened["new"])
         make_durable(opened["new"])
         return True
@@ -59,14 +59,3 @@ def _has(new: int, cur: int, name: str) -> bool:
     # A reader moves it to cur and puts its flags behind a colon, which may be any.
     with os.scandir(cur) as entries:
         return any(entry.name == name or entry.name.startswith(name + ":") for entry in entries)
-
-
-def _write_file(directory: int, name: str, content: bytes) -> None:
-    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        make_durable(file)
-    finally:
-        os.close(file)

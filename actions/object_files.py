@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actions.object_key import SIDECAR
-from spool.durable import make_durable
+from spool.durable import make_durable, write_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # statfs(2): ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, tmpfs, overlayfs. Any other may be on a network.
 _LOCAL = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E, 0x01021994, 0x794C7630})
 _OURS = secrets.token_hex(6)  # of this process; a counter follows
@@ -109,7 +108,7 @@ class Batch:
         if put.metadata is not None:
             _write_sidecar(put, put.metadata, name + ".m", sync=sync)
         put.temporary = name
-        _write_file(put.directory, name, put.content, sync=sync)
+        write_new(name, put.content, directory=put.directory, durable=sync)
 
 
 def sync_file_systems(batches: Iterable[Batch], syncfs: Syncfs) -> None:
@@ -150,22 +149,10 @@ def _write_sidecar(put: Put, content: bytes, temporary: str, *, sync: bool) -> N
     final = put.components[-1] + SIDECAR
     put.sidecar = final
     try:
-        _write_file(put.directory, final, content, sync=sync)
+        write_new(final, content, directory=put.directory, durable=sync)
     except FileExistsError:
         put.sidecar = temporary
-        _write_file(put.directory, temporary, content, sync=sync)
-
-
-def _write_file(directory: int, name: str, content: bytes, *, sync: bool) -> None:
-    file = os.open(name, _NEW_FILE, 0o600, dir_fd=directory)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        if sync:
-            make_durable(file)
-    finally:
-        os.close(file)
+        write_new(temporary, content, directory=put.directory, durable=sync)
 
 
 def _name(put: Put) -> None:

@@ -26,8 +26,7 @@ from gatepost.kept_file import replace_whole
 from gatepost.version import VERSION
 from mail.errors import Malformed, Permanent
 from spool.backup import MAGIC, SIDE_FILES, copy_database, copy_shard, format_of
-from spool.blobs import sync_directory
-from spool.durable import make_durable
+from spool.durable import make_durable, sync_directory
 from spool.rule_sets import BOOKS
 from spool.schema import SHARD
 from spool.shard_lock import BODIES, FILE, SHARDS

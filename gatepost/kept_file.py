@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mail.errors import Permanent
-from spool.blobs import sync_directory
-from spool.durable import make_durable
+from spool.durable import sync_directory, write_new
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -33,34 +32,28 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
 
 
 def _put(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    unfinished = _unfinished(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            make_durable(file.fileno())
-        try:
-            path.hardlink_to(unfinished)
-        except FileExistsError:
-            return
+        write_new(unfinished, content)
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        return
     finally:
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
 
 
 def replace_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Put it in the place of what stood there, a link too: a reader has the old content or the new. Durable when this returns."""
-    unfinished = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    unfinished = _unfinished(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                make_durable(descriptor)
+        write_new(unfinished, content, durable=durable)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}")

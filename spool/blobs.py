@@ -5,26 +5,16 @@ commit leaves a file that no row names; it is deleted when the shard is opened. 
 """
 
 import errno
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mail.errors import Misuse
 from mail.ids import is_message_id
-from spool.durable import make_durable
+from spool.durable import sync_directory, write_new
 from spool.ports import Broken, Full
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNFINISHED = ".tmp"
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        make_durable(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class BlobFiles:
@@ -46,14 +36,7 @@ class BlobFiles:
             raise Misuse(f"the id {message_id} exists already")
         unfinished = path.with_name(path.name + _UNFINISHED)
         try:
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                view = memoryview(raw)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-                make_durable(descriptor)
-            finally:
-                os.close(descriptor)
+            write_new(unfinished, raw)
             unfinished.rename(path)
             sync_directory(self._directory)
         except OSError as error:

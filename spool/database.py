@@ -8,7 +8,7 @@ from pathlib import Path
 from mail.counters import Histogram
 from spool import jobs
 from spool.ballast import OCTETS, Ballast
-from spool.blobs import sync_directory
+from spool.durable import sync_directory
 from spool.ports import Broken, Full
 from spool.schema import SHARD, is_full, open_for_writing
 from spool.shard_lock import FILE, locked, shard_directory
@@ -42,7 +42,7 @@ def open_spool(
         ballast = Ballast(path / "ballast", ballast_octets)
         connection = _open_database(path / FILE, ballast)
         ballast.lay()
-        return SqliteSpool(
+        spool = SqliteSpool(
             path,
             shard,
             lock,
@@ -52,9 +52,11 @@ def open_spool(
             on_broken=on_broken,
             commit_seconds=commit_seconds or Histogram(),
         )
+        sync_directory(path)  # the names of all its files
     except BaseException:
         lock.release()
         raise
+    return spool
 
 
 def _open_database(path: Path, ballast: Ballast) -> sqlite3.Connection:

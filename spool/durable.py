@@ -7,6 +7,7 @@
 import errno
 import fcntl
 import os
+from pathlib import Path
 
 # A file system without F_FULLFSYNC (a network share, say) answers one of these, and has fsync.
 _UNKNOWN = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY})
@@ -24,3 +25,29 @@ def make_durable(descriptor: int) -> None:
         else:
             return
     os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        make_durable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_new(name: str | Path, content: bytes, *, directory: int | None = None, durable: bool = True) -> None:
+    """A file that was not there, 0600; `directory` is the descriptor that `name` is below. Its name is not durable by this.
+
+    Raises FileExistsError, for a link too; where anything else fails, a part of it may stand there.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        if durable:
+            make_durable(descriptor)
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from mail.counters import Histogram
 from spool import erase, history, jobs, messages
 from spool.ballast import Ballast, Room
-from spool.blobs import BlobFiles, sync_directory
+from spool.blobs import BlobFiles
 from spool.ports import (
     ANY,
     Accepted,
@@ -79,7 +79,6 @@ class SqliteSpool:
         self._reading = open_for_reading(self._path)
         self._blobs = BlobFiles(directory / BODIES)
         self._blobs.remove_orphans(self._names)
-        sync_directory(directory)
         self._ready = jobs.waiting(self._connection)
         self._leased = 0
         self._due: datetime | None = None

@@ -1,7 +1,6 @@
 """`gatepost keys`: the local key store (docs/encryption.md)."""
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from gatepost.rewrap import Rewrapped, bucket_and_key, rewrap_bucket, rewrap_dir
 from gatepost.storage import Storage, key_directory, storage_of
 from gatepost.wire import now
 from mail.errors import Malformed
-from spool.durable import make_durable
+from spool.durable import write_new
 
 _NAME = click.argument("name", metavar="NAME")
 
@@ -118,11 +117,7 @@ def export(name: str, output: Path | None, config: Path | None, data: Path | Non
             raise fail("a key is not for a terminal; write it to a file with -o FILE", USAGE)
         sys.stdout.buffer.write(content)
         return
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        make_durable(descriptor)
+    write_new(output, content)
     click.echo(f"{plural(len(versions), 'version')} of key {visible(name)} in {visible(str(output))}")
 
 

@@ -134,7 +134,7 @@ class Watched:
         self.loop_thread = threading.get_ident()
         assert self.store._syncfs is not None
         self.store._syncfs = self.noting("sync", self.store._syncfs)
-        monkeypatch.setattr(object_files, "_write_file", self.noting("write", object_files._write_file))
+        monkeypatch.setattr(object_files, "write_new", self.noting("write", object_files.write_new))
         monkeypatch.setattr(os, "rename", self.noting("name", os.rename))
 
     def noting(self, what: str, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from spool.ballast import Ballast
-from spool.durable import make_durable
+from spool.durable import make_durable, write_new
 from spool.schema import open_for_writing
 
 FULL = 51  # F_FULLFSYNC of macOS
@@ -77,3 +77,18 @@ def test_room_is_held_where_the_system_cannot_reserve_it(tmp_path: Path, monkeyp
     assert ballast.is_held
     assert status.st_size == 3 * 2**20 + 5
     assert status.st_blocks * 512 >= status.st_size  # octets, and no hole
+
+
+def test_a_new_file_is_ours_alone_and_never_in_the_place_of_another(tmp_path: Path) -> None:
+    write_new(tmp_path / "a", b"one")
+    assert ((tmp_path / "a").read_bytes(), (tmp_path / "a").stat().st_mode & 0o777) == (b"one", 0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    below = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for name in ("a", "link"):
+            with pytest.raises(FileExistsError):
+                write_new(name, b"two", directory=below)
+        write_new("b", b"three", directory=below, durable=False)
+    finally:
+        os.close(below)
+    assert sorted(each.read_bytes() for each in tmp_path.iterdir() if each.exists()) == [b"one", b"three"]
