@@ -19,23 +19,26 @@ async def run_step(drive: Drive, job: Job, loaded: Loaded, paused: str = "") -> 
     step, row = _find(job, loaded)
     expires_at = job.expires_at or drive.clock()
     if row.result is Result.DEAD and expires_at <= drive.clock():
-        return await _end(drive, job, loaded, JobChange(id=job.id, state=JobState.DEAD, last=row.detail))
+        return await _end(
+            drive, job, loaded, JobChange(id=job.id, state=JobState.DEAD, last=row.detail, is_unmade=True)
+        )
     if row.result not in (Result.RETRYING, Result.DEAD):
         return await _end(drive, job, loaded, JobChange(id=job.id))
     if paused:
         attempt, outcome = row.attempts, Outcome(result=Result.FAILED, detail=paused)
     else:
         attempt, outcome = await _attempt(drive, job, loaded, step, row)
+    unmade = attempt == row.attempts  # the walk has made and counted it, or none was made
     retry_at = drive.retry_at(attempt, expires_at, outcome) if outcome.result is Result.FAILED else None
     if retry_at is not None:
         retrying = changed(outcome, result=Result.RETRYING)
-        change = JobChange(id=job.id, state=JobState.READY, not_before=retry_at, last=outcome.detail)
+        change = JobChange(id=job.id, state=JobState.READY, not_before=retry_at, last=outcome.detail, is_unmade=unmade)
         unit = Recorded(message_id=job.message_id, ledger=(_row(drive, step, retrying, attempt),), job=change)
         return await drive.recorder.record(unit)
     if outcome.result is Result.FAILED:
         outcome = given_up(outcome)
     dead = outcome.result is Result.DEAD
-    change = JobChange(id=job.id, state=JobState.DEAD if dead else None, last=outcome.detail)
+    change = JobChange(id=job.id, state=JobState.DEAD if dead else None, last=outcome.detail, is_unmade=unmade)
     return await _end(drive, job, loaded, change, (_row(drive, step, outcome, attempt),), notices(drive, step, outcome))
 
 

@@ -5,6 +5,7 @@ here and the judged addresses are the ones connected to, so an answer that chang
 *Failure.* `Temporary` when no reply came in time; `Permanent` for a URL that is none or a target that is refused.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,7 +94,7 @@ class AiohttpClient:
         except TimeoutError:
             raise Temporary(f"no complete reply within {timeout_seconds:g} s") from None
         except aiohttp.ClientError as error:
-            raise Temporary(f"{type(error).__name__}: {error}") from error
+            raise Temporary(_said(error)) from error
 
     async def close(self) -> None:
         if self._session is not None:
@@ -138,6 +139,23 @@ class AiohttpClient:
                 headers={"User-Agent": "gatepost", "Accept-Encoding": "identity"},
             )
         return self._session
+
+
+def _said(error: aiohttp.ClientError) -> str:
+    """What an operator can act upon, where the library tells of its own objects."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"the certificate of {error.host} does not verify: {error.certificate_error}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"{error.host} cannot be resolved: {error.os_error.strerror}"
+        case aiohttp.ClientConnectorError():
+            number = error.os_error.errno or 0
+            why = os.strerror(number) if number > 0 else str(error.os_error)
+            return f"{error.host}:{error.port} cannot be reached: {why}"
+        case aiohttp.ServerDisconnectedError():
+            return "the connection ended before there was a reply"
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:

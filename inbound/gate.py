@@ -51,14 +51,13 @@ class Gate:
         self, book: CompiledBook, client: Client, reverse_path: Mailbox | None, mailbox: Mailbox, now: float
     ) -> Denial | None:
         """For a recipient that would be accepted."""
-        if self.throttle is not None:
-            denial = self._unless_vouched(book, client, mailbox, self.throttle.recipient(mailbox, now))
-            if denial is not None:
-                return denial
-        if self.greylist is None or client.ip is None or book.is_allowed(client.address, mailbox):
+        if self.greylist is not None and client.ip is not None and not book.is_allowed(client.address, mailbox):
+            left = self.greylist.wait_for(client.ip, reverse_path, mailbox, now)
+            if left:
+                return Denial(_greylisted(left), "greylist.wait")  # no message yet, which would count below
+        if self.throttle is None:
             return None
-        left = self.greylist.wait_for(client.ip, reverse_path, mailbox, now)
-        return None if not left else Denial(_greylisted(left), "greylist.wait")
+        return self._unless_vouched(book, client, mailbox, self.throttle.recipient(mailbox, now))
 
     def at_unknown_recipient(self, book: CompiledBook, client: Client, mailbox: Mailbox, now: float) -> Denial | None:
         denial = self.throttle.unknown_recipient(client.ip, now) if self.throttle is not None else None

@@ -134,14 +134,23 @@ async def test_receiver_that_speaks_no_http_is_temporary(client: AiohttpClient, 
         writer.write(garbage)
 
     async with receiver(answer) as url:
-        with pytest.raises(Temporary):
+        with pytest.raises(Temporary, match="" if garbage else "^the connection ended before there was a reply$"):
             await client.post(url, {}, b"", 5)
+
+
+async def test_a_name_without_an_address_is_named() -> None:
+    client = AiohttpClient(private_hosts=("nothing.invalid",))
+    try:
+        with pytest.raises(Temporary, match=r"^nothing\.invalid cannot be resolved: "):
+            await client.post("http://nothing.invalid/", {}, b"", 5)
+    finally:
+        await client.close()
 
 
 async def test_refused_connection_is_temporary(client: AiohttpClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(Temporary):
+        with pytest.raises(Temporary, match=r"^127\.0\.0\.1:\d+ cannot be reached: Connection refused$"):
             await client.post(f"http://127.0.0.1:{taken.getsockname()[1]}/", {}, b"", 5)
 
 

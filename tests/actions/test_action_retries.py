@@ -115,8 +115,16 @@ async def test_retries_wait_longer_each_time_and_end_after_four_hours(make: Make
     assert house.clock.now == NOW + timedelta(hours=4)
     (row,) = await house.ledger()
     assert (row.result, row.detail) == (Result.DEAD, "given up: HTTP 500")
-    assert row.attempts == len(called.seen) == len(waits) + 1
+    assert row.attempts == job.attempts == len(called.seen) == len(waits) + 1
     assert await house.state() is MessageState.DEAD
+
+
+async def test_a_step_that_is_dead_at_once_was_tried_once(make: Make) -> None:
+    house = make(rule("a", webhook(retry_for=0)), webhook=Told(failed()))
+    await house.deliver()
+    await house.pass_time(1)
+    (job,) = await house.jobs()
+    assert (job.state, job.attempts) == (JobState.DEAD, 1)
 
 
 async def test_retry_for_of_a_step_takes_the_place_of_four_hours(make: Make) -> None:

@@ -268,3 +268,16 @@ async def denied(services: Services) -> None:
 def limited(services: Services) -> dict[str, float]:
     found = services.counters.snapshot().items()
     return {dict(labels)["limit"]: count for (name, labels), count in found if name == "limited_total"}
+
+
+def test_whom_greylisting_sends_away_has_used_up_nothing_of_a_recipients_rate(
+    counts: RateColumn, greylist: Greylist
+) -> None:
+    gate = Gate(throttle=Throttle(counts, RateLimits(messages_per_recipient=HOUR)), greylist=greylist)
+    denials = [gate.at_rcpt(BOOK, CLIENT, SENDER, ONE, NOON + at) for at in (0, 300, 301, 302)]
+    assert [denial and denial.limit for denial in denials] == [
+        "greylist.wait",
+        None,
+        None,
+        "rates.messages_per_recipient",
+    ]
