@@ -231,4 +231,6 @@ class Parent:
 def _shown(path: Path) -> str:
     """The path as somebody here would write it: `./var` below the working directory, else in full."""
     relative = os.path.relpath(path)
-    return str(path.resolve()) if relative.startswith("..") else f"./{relative}"
+    if relative.startswith(".."):
+        return str(path.resolve())
+    return relative if relative == "." else f"./{relative}"

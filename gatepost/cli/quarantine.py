@@ -28,6 +28,7 @@ from gatepost.corpus import LABELS
 from gatepost.settings import Settings
 from gatepost.teaching import teach
 from mail.errors import GatepostError
+from mail.ses_json import timestamp
 from spool.ports import HistoryRow, Job, JobKind, JobQuery
 from spool.reader import SpoolReader
 
@@ -205,8 +206,8 @@ def _object(held: Held) -> dict[str, Any]:
         "subject": held.row.subject,
         "rule": held.rule,
         "reason": held.reason,
-        "received_at": held.row.at.isoformat(),
-        "until": held.job.not_before.isoformat(),
+        "received_at": timestamp(held.row.at),
+        "until": timestamp(held.job.not_before),
     }
 
 

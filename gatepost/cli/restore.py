@@ -7,6 +7,7 @@ import click
 from gatepost.backup import check_backup, restore_backup
 from gatepost.cli.common import config_options, json_option, print_json, settings_of
 from gatepost.cli.layout import plural, time_text, visible
+from mail.ses_json import timestamp
 
 
 @click.command()
@@ -23,7 +24,7 @@ def command(directory: Path, only_check: bool, as_json: bool, config: Path | Non
     state = settings_of(config, data).data
     manifest = check_backup(directory) if only_check else restore_backup(directory, state)
     if as_json:
-        found = {"made_at": manifest.made_at.isoformat(), "release": manifest.release, "files": len(manifest.files)}
+        found = {"made_at": timestamp(manifest.made_at), "release": manifest.release, "files": len(manifest.files)}
         print_json({**found, "messages": manifest.messages, "jobs": manifest.jobs, "restored": not only_check})
         return
     what = f"{plural(manifest.messages, 'message')} and {plural(manifest.jobs, 'job')} left"

@@ -12,6 +12,7 @@ from gatepost.cli import gatepost
 from gatepost.settings import Settings
 from gatepost.teaching import teach
 from mail.outcome import Result
+from mail.ses_json import timestamp
 from spool.database import open_spool
 from spool.ports import JobKind, JobQuery, LedgerRow, MessageState, NewJob, Recorded
 from spool.reader import open_reader
@@ -84,7 +85,7 @@ def test_what_is_held_is_listed_with_rule_and_reason_and_no_raw_control(state):
     assert "dir/virus" in output
     lines = [json.loads(line) for line in run("list", "--json").stdout.splitlines()]
     assert [(line["rule"], line["recipients"], line["until"]) for line in lines] == [
-        (rule, ["a@example.com", "b@example.com"], UNTIL.isoformat()) for rule in ("spam", "dir/virus")
+        (rule, ["a@example.com", "b@example.com"], timestamp(UNTIL)) for rule in ("spam", "dir/virus")
     ]
     assert "Nothing is held." in run("list", OTHER.id).stdout
 
