@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from mail.charset import charset
+from mail.charset import charset, decoded
 from mail.mime import Part, parts
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")  # RFC 6838 §4.2; any other is nobody's
@@ -81,7 +81,7 @@ def _decoded(octets: bytes, name: str) -> str:
     for codec in (charset(name), "utf-8"):
         try:
             if codec not in (None, "ascii"):  # whoever says us-ascii and means it says UTF-8 too
-                return octets.decode(codec)
+                return decoded(octets, codec, "strict")
         except ValueError:
             continue
     return octets.decode("latin-1")

@@ -23,3 +23,14 @@ def charset(name: str) -> str | None:
     except (LookupError, ValueError):  # ValueError: a NUL in it
         return None
     return found if _CHARSETS.fullmatch(found) else None
+
+
+def decoded(octets: bytes, codec: str, errors: str = "replace") -> str:
+    """Text by one of these charsets, Unicode whatever the octets are: of UTF-7 Python makes surrogates, which nobody can encode."""
+    text = octets.decode(codec, errors)
+    return whole(text) if codec == "utf-7" else text
+
+
+def whole(text: str) -> str:
+    """The text with a question mark for each surrogate."""
+    return text.encode("utf-8", "replace").decode()

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from mail.charset import whole
 from mail.headers import HeaderView, parse_header
 from mail.receipt import Attachment
 from mail.words import decode_words
@@ -130,7 +131,7 @@ def _boundary(described: "email.message.Message[str, str]") -> bytes:
 
 def _file_name(described: "email.message.Message[str, str]") -> str:
     name = _parameter(described.get_filename)
-    return decode_words("unreadable" if name is None else name)
+    return decode_words("unreadable" if name is None else whole(name))
 
 
 def _parameter(read: Callable[[], str | None]) -> str | None:

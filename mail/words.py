@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 
-from mail.charset import charset
+from mail.charset import charset, decoded
 
 # Bounded on purpose: an unbounded `.*?` makes a header full of "=?a?q?" quadratic.
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:*'+-]{1,60})\?([bBqQ])\?([^?\r\n]{0,2000})\?=")
@@ -64,4 +64,4 @@ def _decode(encoding: str, text: str) -> bytes | None:
 
 
 def _text(octets: list[bytes], codec: str | None) -> str:
-    return "" if codec is None else b"".join(octets).decode(codec, "replace")
+    return "" if codec is None else decoded(b"".join(octets), codec)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mail.address import parse_domain
-from mail.charset import charset
+from mail.charset import charset, decoded
 from mail.errors import Malformed
 from mail.mime import Part, parts
 from verdicts.alignment import registrable_domain
@@ -65,7 +65,7 @@ def read_text(raw: bytes) -> MessageText:
 def _decoded(part: Part, octets: int) -> str:
     # Encoded text is at most three times as long as what it stands for.
     content = replace(part, body=part.body[: 3 * octets]).content[:octets]
-    return content.decode(charset(part.charset or "utf-8") or "latin-1", "replace")
+    return decoded(content, charset(part.charset or "utf-8") or "latin-1")
 
 
 def _shown(text: str) -> str:

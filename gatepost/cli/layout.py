@@ -16,7 +16,7 @@ from itertools import zip_longest
 
 import click
 
-from mail.charset import charset
+from mail.charset import charset, decoded
 
 NARROWEST, WIDEST = 60, 140  # a line longer than this is not read any more
 MARKS_IN_A_ROW = 3  # combining marks on one character; beyond them they only deface the neighbouring lines
@@ -242,6 +242,6 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 def visible_lines(content: bytes, charset_name: str = "") -> str:
     """Bytes as text of several lines, each of them `visible`; tabs stay. An unknown charset is read as UTF-8."""
-    text = content.decode(charset(charset_name) or "utf-8", "backslashreplace")
+    text = decoded(content, charset(charset_name) or "utf-8", "backslashreplace")
     lines = text.removesuffix("\n").replace("\r\n", "\n").removesuffix("\r").split("\n")
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in lines)

@@ -109,6 +109,14 @@ def test_a_parameter_that_nobody_can_read_hides_no_attachment(junk, boundary):
         assert [found.name for found in attachments(raw)][-1] == "é.pdf"
 
 
+@pytest.mark.parametrize(
+    "name", ["filename*=utf-7''%2B2AA-", "filename*=raw_unicode_escape''%5cud800", 'filename="=?utf-7?q?+2AA-?="']
+)
+def test_a_name_of_half_a_character_can_be_kept(name):
+    (found,) = attachments(f"Content-Disposition: attachment; {name}\r\n\r\nx".encode())
+    assert found.name.encode()
+
+
 @given(
     st.sampled_from(["Content-Type: multipart/mixed", "Content-Disposition: attachment", "Content-Type: text/plain"]),
     st.lists(
