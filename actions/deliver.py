@@ -17,6 +17,7 @@ from actions.onward import Carrier, Onward, host_and_port, left, outcome_of
 from actions.protocol import Context
 from mail.headers import header_field, parse_header
 from mail.message import without_spans
+from mail.octets import Octets, spliced
 from mail.outcome import Outcome, Result
 
 UNIX = "unix:"
@@ -57,7 +58,7 @@ class Deliver:
         # One file for all: who they are would be lost otherwise (RFC 9228).
         delivered_to = b"".join(header_field("Delivered-To", each) for each in context.recipients)
         try:
-            fresh = await asyncio.to_thread(maildir.write, path, name, delivered_to + context.content)
+            fresh = await asyncio.to_thread(maildir.write, path, name, spliced(delivered_to, context.content, ()))
         except (OSError, ValueError) as error:  # ValueError: a NUL in a configured path
             reason = error.strerror if isinstance(error, OSError) else error
             return Outcome(result=Result.FAILED, detail=f"{path}: {reason}")
@@ -65,11 +66,11 @@ class Deliver:
         return Outcome(result=Result.DONE, detail=detail, data={"path": str(path), "file": name})
 
 
-def content_without(context: Context, *names: str) -> bytes:
+def content_without(context: Context, *names: str) -> Octets:
     """The message as actions see it without these of the fields that we put above it, in lower case; `x-ses-*` is all of them."""
     gone = tuple(
         (field.start, field.end)
         for field in parse_header(context.prepended).fields
         if field.name.lower() in names or ("x-ses-*" in names and field.name.lower().startswith("x-ses-"))
     )
-    return without_spans(context.prepended, gone) + without_spans(context.raw, context.receipt.cut)
+    return spliced(without_spans(context.prepended, gone), context.raw, context.receipt.cut)

@@ -17,9 +17,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from actions.ciphers import NONCE_OCTETS, TAG_OCTETS, seal, unseal
+from actions.ciphers import NONCE_OCTETS, TAG_OCTETS, SealedOctets, seal, unseal
 from actions.keys import Entropy, KeyProvider
 from mail.errors import Malformed
+from mail.octets import Octets, whole
 
 CIPHER = "AES/GCM/NoPadding"
 WRAPPINGS = ("kms", "kms+context")
@@ -29,14 +30,14 @@ _KEY, NONCE, _CIPHER, _WRAPPING, _TAG, LENGTH, _DESCRIPTION = (
     for name in ("key-v2", "iv", "cek-alg", "wrap-alg", "tag-len", "unencrypted-content-length", "matdesc")
 )
 _CIPHER_IN_CONTEXT = "aws:x-amz-cek-alg"
-_AT_ONCE_OCTETS = 1 << 20  # about 0.1 ms of the loop's time; more goes to a thread
+_AT_ONCE_OCTETS = 1 << 20  # about 0.1 ms of the loop's time; more is done by the thread that reads it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """An object as it is stored; `metadata` without S3's `x-amz-meta-`."""
+    """An object as it is stored; `metadata` without S3's `x-amz-meta-`. A large `body` is made as it is read, in order."""
 
-    body: bytes
+    body: Octets
     metadata: dict[str, str]
 
 
@@ -49,7 +50,7 @@ class Encryption:
     account: str = "000000000000"
     entropy: Entropy = os.urandom
 
-    async def seal(self, plain: bytes, *, key: str, message_id: str, rule: str) -> Sealed:
+    async def seal(self, plain: Octets, *, key: str, message_id: str, rule: str) -> Sealed:
         """The object under `key`, which stands in the description exactly as it is configured (SES: kms_cmk_id)."""
         description = {
             "aws:ses:message-id": message_id,
@@ -61,7 +62,8 @@ class Encryption:
             description[_CIPHER_IN_CONTEXT] = CIPHER
         data_key = await self.keys.generate(key, description)
         nonce = self.entropy(NONCE_OCTETS)
-        body = await _run(len(plain), seal, data_key.plain, nonce, plain)
+        is_large = len(plain) > _AT_ONCE_OCTETS
+        body = SealedOctets(data_key.plain, nonce, plain) if is_large else seal(data_key.plain, nonce, whole(plain))
         metadata = {
             _KEY: _encode(data_key.wrapped),
             NONCE: _encode(nonce),

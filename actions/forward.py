@@ -25,6 +25,7 @@ from mail.address import Mailbox, parse_mailbox
 from mail.delivery import DeliveryStatus
 from mail.errors import Malformed
 from mail.headers import header_field
+from mail.octets import Octets, spliced
 from mail.outcome import Outcome
 
 MARK = "X-Gatepost-Forwarded"
@@ -52,7 +53,7 @@ class Forward:
             content = await self._sealed(context, notes)
             for each in addressed:
                 if str(each) not in statuses:
-                    marked = header_field(MARK, self._mark(each)) + content
+                    marked = spliced(header_field(MARK, self._mark(each)), content, ())
                     (statuses[str(each)],) = await carrier.send_all(reverse_path, (each,), marked)
         outcome = outcome_of(targets, tuple(statuses.values()), context.earlier)
         told = "; ".join((outcome.detail, *notes.values()))
@@ -106,7 +107,7 @@ class Forward:
             notes["srs"] = f"{reverse_path} is too long for SRS and stays the reverse-path"
         return rewritten or reverse_path
 
-    async def _sealed(self, context: Context, notes: dict[str, str]) -> bytes:
+    async def _sealed(self, context: Context, notes: dict[str, str]) -> Octets:
         content = content_without(context, "return-path", "x-ses-*")
         if context.parameters.get("from") == "rewrite":
             content = own_sender(content, context.step.recipients[0])
@@ -118,7 +119,7 @@ class Forward:
         except Malformed as error:
             fields = b""
             notes["arc"] = f"not sealed: {error}"
-        return fields + content
+        return spliced(fields, content, ())
 
 
 def _failed(context: Context, recipient: Mailbox, status: str, why: str) -> DeliveryStatus:

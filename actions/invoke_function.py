@@ -21,6 +21,7 @@ from actions.protocol import Context
 from actions.reach import Reach
 from actions.ses_payload import compact_json, ses_objects
 from mail.errors import Permanent
+from mail.octets import Octets, pieces
 from mail.outcome import Control, Outcome, Result
 from mail.ses_json import lambda_event
 
@@ -131,9 +132,10 @@ def _gatepost(context: Context, message_path: str) -> dict[str, str]:
     return {"message_path": message_path, "message_id": step.message_id, "rule": step.rule, "key": step.key}
 
 
-def _write_message(content: bytes, scratch: Path | None) -> str:
+def _write_message(content: Octets, scratch: Path | None) -> str:
     """A file that only we can read, with the message as this step sees it."""
     descriptor, path = tempfile.mkstemp(prefix="gatepost-", suffix=".eml", dir=scratch)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        for piece in pieces(content):
+            file.write(piece)
     return path

@@ -10,6 +10,7 @@ from functools import partial
 from actions.ledger import APART, RELEASED_AS, of_evaluation, outcome_as_walked
 from actions.topic_notification import TYPE
 from mail.errors import Misuse
+from mail.octets import Octets
 from mail.outcome import Result
 from mail.receipt import Receipt, decode_receipt
 from rules.compiled import CompiledBook
@@ -29,7 +30,7 @@ class Loaded:
 
     state: MessageState
     receipt: Receipt
-    raw: bytes
+    raw: Octets
     book: CompiledBook
     evaluation: Evaluation
     rows: tuple[LedgerRow, ...]
@@ -44,7 +45,7 @@ class Fresh:
     """A message that was accepted this moment, as the spool has it too: its first walk begins at `start` and reads nothing back."""
 
     state: MessageState
-    raw: bytes
+    raw: Octets
     start: Evaluation
 
     def loaded(self) -> Loaded:
@@ -72,7 +73,7 @@ async def find(spool: Messages, job: Job) -> Found:
 
 async def load(spool: Messages, books: Books, job: Job, found: Found) -> Loaded:
     message, receipt = found.message, found.receipt
-    raw = await spool.body(job.message_id)
+    raw = await spool.content(job.message_id)
     ledger = await spool.ledger(job.message_id)
     rows = of_evaluation(ledger, job.evaluation)
     # Only the newest evaluation's book stands in the message; the first one's is the one that the receipt was pinned to.

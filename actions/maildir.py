@@ -12,6 +12,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from mail.octets import Octets
 from spool.durable import make_durable, write_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,7 +26,7 @@ def file_name(key: str, seconds: int, hostname: str) -> str:
     )
 
 
-def write(path: Path, name: str, content: bytes) -> bool:
+def write(path: Path, name: str, content: Octets) -> bool:
     """Durable in `path/new` when this returns; False where it is there already, read (in `cur`) or not."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened: dict[str, int] = {}

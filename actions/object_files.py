@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actions.object_key import SIDECAR
+from mail.octets import Octets
 from spool.durable import make_durable, write_new
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -33,7 +34,7 @@ class Put:
     """One object on its way. `directory`, `temporary` and `sidecar` are set while its batch has it in hand."""
 
     components: tuple[str, ...]
-    content: bytes
+    content: Octets
     metadata: bytes | None
     done: "asyncio.Future[None]"
     directory: int = -1

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from actions.object_files import Batch, Put, Syncfs, fail, load_syncfs, sync_file_systems
+from mail.octets import Octets
 
 BATCH = 32
 GATHER_SECONDS = 0.005  # semantics.md §6: so long a batch gathers while one follows the other
@@ -33,7 +34,7 @@ class ObjectStore:
         self._roots: dict[Path, _Root] = {}
 
     def put(
-        self, root: Path, components: tuple[str, ...], content: bytes, metadata: bytes | None = None
+        self, root: Path, components: tuple[str, ...], content: Octets, metadata: bytes | None = None
     ) -> "asyncio.Future[None]":
         """Done when the object is durable under its name, 0600 in directories 0700.
 

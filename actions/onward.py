@@ -12,6 +12,7 @@ from typing import Protocol
 from actions.srs import SenderRewriting
 from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
+from mail.octets import Octets
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 
@@ -23,12 +24,12 @@ _DIAGNOSTIC_CHARACTERS = 200
 
 class Carrier(Protocol):
     async def send_all(
-        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: bytes
+        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: Octets
     ) -> tuple[DeliveryStatus, ...]:
         """Hand over one message to all of them; every failure is in a status: delivered, relayed, delayed or failed."""
 
 
-Seal = Callable[[bytes, Receipt, datetime], bytes]
+Seal = Callable[[Octets, Receipt, datetime], bytes]
 """The ARC fields to put above this content; b"" where no chain can go on. Raises `Malformed` for content that cannot be sealed."""
 
 

@@ -13,16 +13,16 @@ import re
 from mail.address import Mailbox
 from mail.address_list import parse_address_list
 from mail.headers import header_field, parse_header
-from mail.message import without_spans
+from mail.octets import Octets, header_section, spliced
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 _DISPLAY_CHARACTERS = 120
 _WORD_OCTETS = 45  # RFC 2047 §2: 75 characters for an encoded word
 
 
-def own_sender(content: bytes, ours: Mailbox) -> bytes:
+def own_sender(content: Octets, ours: Mailbox) -> Octets:
     """The message with `From: "Author via ours" <ours>`, the author in Reply-To, and the old From as X-Original-From."""
-    header = parse_header(content)
+    header = parse_header(header_section(content))
     froms = header.all("From")
     original = froms[0].text if froms else ""
     authors = parse_address_list(original)
@@ -34,7 +34,7 @@ def own_sender(content: bytes, ours: Mailbox) -> bytes:
     if original:
         fields.append(header_field("X-Original-From", _clean(original)))
     spans = tuple((field.start, field.end) for field in froms)
-    return b"".join(fields) + without_spans(content, spans)
+    return spliced(b"".join(fields), content, spans)
 
 
 def _clean(text: str) -> str:

@@ -19,6 +19,7 @@ from actions.topics import Topic
 from mail.errors import GatepostError
 from mail.headers import HeaderView, parse_header
 from mail.message import without_spans
+from mail.octets import Octets, spliced
 from mail.outcome import Outcome
 from mail.receipt import Receipt
 from rules.model import ActionSpec
@@ -45,7 +46,7 @@ class Context:
 
     step: Step
     receipt: Receipt
-    raw: bytes
+    raw: Octets
     prepended: bytes
     parameters: dict[str, Any]
     now: datetime
@@ -58,9 +59,9 @@ class Context:
     stores: Callable[[], tuple[tuple[str, ActionSpec], ...]] = tuple
 
     @cached_property
-    def content(self) -> bytes:
+    def content(self) -> Octets:
         """The message as rules and actions see it: our fields on top, forged ones gone, all other bytes as they came."""
-        return self.prepended + without_spans(self.raw, self.receipt.cut)
+        return spliced(self.prepended, self.raw, self.receipt.cut)
 
     @cached_property
     def content_header(self) -> bytes:

@@ -5,8 +5,8 @@
 as SES does it.
 """
 
+import asyncio
 import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from actions.content_links import ContentLinks
 from actions.protocol import Context
 from actions.ses_payload import compact_json, ses_objects
 from actions.topic_publishing import TopicPublishing
+from mail.octets import sha256, whole
 from mail.outcome import Outcome
 from mail.ses_json import notification
 from mail.values import changed
@@ -40,32 +41,34 @@ class Sns:
 
     async def run(self, context: Context) -> Outcome:
         octets = len(context.content)
-        if octets > LIMIT_OCTETS and context.parameters.get("oversize") == "bounce":
+        if octets <= LIMIT_OCTETS:
+            return await self._publishing.publish(context, self._message)
+        if context.parameters.get("oversize") == "bounce":
             # Note: the notice shows the header without our own fields, as SES's does here and nowhere else.
             outcome = await self._bounce.run(replace(context, parameters=dict(_TOO_LARGE), prepended=b""))
             return changed(
                 outcome, detail=f"too large for a topic ({octets} octets), so not published: {outcome.detail}"
             )
-        return await self._publishing.publish(context, self._message)
+        digest = await asyncio.to_thread(sha256, context.content)
+        return await self._publishing.publish(context, lambda told: self._message(told, digest))
 
-    def _message(self, context: Context) -> str:
-        encoding, content = sns_content(context)
-        action = {"type": "SNS", "topicArn": context.topic_arn, "encoding": encoding}
-        mail, receipt = ses_objects(context, action)
-        if len(context.content) > LIMIT_OCTETS:
-            return compact_json({**notification(mail, receipt), "contentReference": self._reference(context)}).decode()
-        return compact_json(notification(mail, receipt, content)).decode()
-
-    def _reference(self, context: Context) -> dict[str, Any]:
-        return {
-            "url": self._links.message(context.step, context.now),
-            "size": len(context.content),
-            "sha256": hashlib.sha256(context.content).hexdigest(),
-        }
+    def _message(self, context: Context, digest: str = "") -> str:
+        """With `digest`, of the content, a link stands for it."""
+        encoding = sns_encoding(context)
+        mail, receipt = ses_objects(context, {"type": "SNS", "topicArn": context.topic_arn, "encoding": encoding})
+        if not digest:
+            return compact_json(notification(mail, receipt, _content(context, encoding))).decode()
+        url = self._links.message(context.step, context.now)
+        reference = {"url": url, "size": len(context.content), "sha256": digest}
+        return compact_json({**notification(mail, receipt), "contentReference": reference}).decode()
 
 
-def sns_content(context: Context) -> tuple[str, str]:
-    """SES's word for the encoding, and the content in it: as UTF-8, what is none replaced, or as base64 on one line."""
-    if str(context.parameters.get("encoding", "UTF-8")).upper() == "BASE64":
-        return "BASE64", base64.b64encode(context.content).decode("ascii")
-    return "UTF8", context.content.decode("utf-8", "replace")
+def sns_encoding(context: Context) -> str:
+    """SES's word for it."""
+    return "BASE64" if str(context.parameters.get("encoding", "UTF-8")).upper() == "BASE64" else "UTF8"
+
+
+def _content(context: Context, encoding: str) -> str:
+    """As UTF-8, what is none replaced, or as base64 on one line."""
+    content = whole(context.content)
+    return base64.b64encode(content).decode("ascii") if encoding == "BASE64" else content.decode("utf-8", "replace")

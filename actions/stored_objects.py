@@ -8,6 +8,7 @@ from actions.envelope_encryption import Encryption, is_sealed
 from actions.object_key import ObjectKey
 from actions.protocol import Context, Parked
 from actions.ses_payload import compact_json
+from mail.octets import Octets, spliced
 
 _BATCH = 32
 _BATCH_OCTETS = 32 << 20  # a thousand recipients of a large message are not encrypted in memory side by side
@@ -18,7 +19,7 @@ class StoredObject:
     """`body` and `metadata` as they are stored."""
 
     key: str
-    body: bytes
+    body: Octets
     metadata: dict[str, str]
 
 
@@ -41,7 +42,7 @@ async def stored_objects(
         yield batch
 
 
-def as_file(stored: StoredObject) -> tuple[bytes, bytes | None]:
+def as_file(stored: StoredObject) -> tuple[Octets, bytes | None]:
     """The file's content, and that of the file beside it, if there is to be one.
 
     The message as it stands never begins with `{`: the first field is ours. So a first line of JSON says that the rest is sealed,
@@ -51,7 +52,7 @@ def as_file(stored: StoredObject) -> tuple[bytes, bytes | None]:
         return stored.body, None
     metadata = compact_json(stored.metadata)
     if is_sealed(stored.metadata):
-        return b"%b\n%b" % (metadata, stored.body), None
+        return spliced(metadata + b"\n", stored.body, ()), None
     return stored.body, metadata
 
 

@@ -1,8 +1,9 @@
 """What large messages cost in memory: the whole gateway's resident octets while some are received, judged and stored at once.
 
-    python -m bench.large [--messages 1] [--octets 40000000] [--at-once 1]
+    python -m bench.large [--octets 39000000] [--at-once 1 20 100]
 
-The gateway runs with one worker. Memory is that of all its processes that no file stands behind, looked at all the while.
+The gateway runs with one worker, started anew for each number of messages at once. Memory is that of all its processes that no file
+stands behind, looked at all the while, from before the first large message until its action has stored it.
 """
 
 import argparse
@@ -48,17 +49,11 @@ async def send(port: int, octets: int) -> None:
     writer.close()
 
 
-async def drive(port: int, options: argparse.Namespace) -> None:
-    slots = asyncio.Semaphore(options.at_once)
-
-    async def one() -> None:
-        async with slots:
-            await send(port, options.octets)
-
-    await asyncio.gather(*(one() for _ in range(options.messages)))
+async def drive(port: int, octets: int, at_once: int) -> None:
+    await asyncio.gather(*(send(port, octets) for _ in range(at_once)))
 
 
-def measure(port: int, pid: int, options: argparse.Namespace) -> None:
+def measure(port: int, pid: int, mail: Path, octets: int, at_once: int) -> None:
     asyncio.run(send(port, 10_000))
     time.sleep(1)
     before, highest, over = resident(pid), [0], threading.Event()
@@ -70,22 +65,29 @@ def measure(port: int, pid: int, options: argparse.Namespace) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     started = time.monotonic()
-    asyncio.run(drive(port, options))
+    asyncio.run(drive(port, octets, at_once))
     elapsed = time.monotonic() - started
+    while sum(each.stat().st_size > octets // 2 for each in mail.iterdir()) < at_once:
+        time.sleep(0.05)
+    stored = time.monotonic() - started
     time.sleep(1)
     over.set()
     watcher.join()
     grown, left = highest[0] - before, resident(pid) - before
-    said = f"{options.messages} of {options.octets / 1e6:g} MB, {options.at_once} at once, in {elapsed:.1f} s"
-    print(f"{said}: grew by {grown / 2**20:.1f} MiB at most, {left / 2**20:.1f} MiB a second later")
+    said = f"{at_once} of {octets / 1e6:g} MB at once, taken in {elapsed:.1f} s, stored after {stored:.1f} s"
+    print(f"{said}: grew by {grown / 2**20:.1f} MiB at most, {left / 2**20:.1f} MiB a second later", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--messages", type=int, default=1)
     parser.add_argument("--octets", type=int, default=39_000_000)
-    parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 20, 100])
     options = parser.parse_args()
+    for at_once in options.at_once:
+        run(options.octets, at_once)
+
+
+def run(octets: int, at_once: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch)
         (directory / "rules.yaml").write_text(RULES)
@@ -101,7 +103,7 @@ def main() -> None:
                 while not ready.exists() and process.poll() is None:
                     time.sleep(0.05)
                 port = int(ready.read_text().split('"smtp": ["')[1].split('"')[0].rpartition(":")[2])
-                measure(port, process.pid, options)
+                measure(port, process.pid, directory / "var" / "mail", octets, at_once)
             finally:
                 process.terminate()
 

@@ -9,7 +9,6 @@ never be right.
 """
 
 import asyncio
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,9 @@ from typing import Any, TypeVar
 
 from actions.keys import DataKey
 from actions.protocol import Parked
+from gatepost.octets_file import OctetsFile
 from mail.errors import GatepostError, Permanent, Temporary
+from mail.octets import Octets, whole
 
 MULTIPART_OCTETS = 16 << 20
 _PART_OCTETS = 8 << 20
@@ -171,7 +172,7 @@ class AwsBuckets:
         self._clients = clients
         self._multipart_octets = multipart_octets
 
-    async def put(self, bucket: str, key: str, body: bytes, metadata: Mapping[str, str], *, role: str = "") -> None:
+    async def put(self, bucket: str, key: str, body: Octets, metadata: Mapping[str, str], *, role: str = "") -> None:
         send = self._upload if len(body) > self._multipart_octets else _put
         await self._clients.run("s3", partial(send, bucket, key, body, dict(metadata)), role=role)
 
@@ -200,14 +201,14 @@ class AwsBuckets:
     async def keys(self, bucket: str, prefix: str) -> list[str]:
         return await self._clients.run("s3", lambda client: list(_keys(client, bucket, prefix)))
 
-    def _upload(self, bucket: str, key: str, body: bytes, metadata: dict[str, str], client: Any) -> None:
+    def _upload(self, bucket: str, key: str, body: Octets, metadata: dict[str, str], client: Any) -> None:
         from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
 
         # In this thread alone: parts of one message do not take the places of other messages.
         config = TransferConfig(
             multipart_threshold=self._multipart_octets, multipart_chunksize=_PART_OCTETS, use_threads=False
         )
-        client.upload_fileobj(io.BytesIO(body), bucket, key, ExtraArgs={"Metadata": metadata}, Config=config)
+        client.upload_fileobj(OctetsFile(body), bucket, key, ExtraArgs={"Metadata": metadata}, Config=config)
 
 
 class AwsKeys:
@@ -247,8 +248,8 @@ def has_credentials() -> bool:
         return False
 
 
-def _put(bucket: str, key: str, body: bytes, metadata: dict[str, str], client: Any) -> None:
-    client.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
+def _put(bucket: str, key: str, body: Octets, metadata: dict[str, str], client: Any) -> None:
+    client.put_object(Bucket=bucket, Key=key, Body=whole(body), Metadata=metadata)
 
 
 def _get(bucket: str, key: str, client: Any) -> tuple[bytes, dict[str, str]]:

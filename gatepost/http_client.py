@@ -5,10 +5,11 @@ here and the judged addresses are the ones connected to, so an answer that chang
 *Failure.* `Temporary` when no reply came in time; `Permanent` for a URL that is none or a target that is refused.
 """
 
+import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from actions.http_port import REPLY_OCTETS, HttpReply
 from actions.http_targets import PRIVATE_HOSTS, refusal
 from mail.errors import Permanent, Temporary
+from mail.octets import PIECE_OCTETS, Octets
 
 _MOST_URLS = 1024
 _timeout = lru_cache(maxsize=16)(lambda seconds: aiohttp.ClientTimeout(total=seconds))
@@ -68,7 +70,7 @@ class AiohttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
-        self, url: str, headers: Mapping[str, str] | Sequence[tuple[str, str]], body: bytes, timeout_seconds: float
+        self, url: str, headers: Mapping[str, str] | Sequence[tuple[str, str]], body: Octets, timeout_seconds: float
     ) -> HttpReply:
         """`HttpClient.post`; a sequence of headers may name one several times."""
         if url not in self._looked_at:
@@ -77,9 +79,15 @@ class AiohttpClient:
                 self._looked_at.clear()
             self._looked_at.add(url)
         timeout = _timeout(timeout_seconds)
+        data: bytes | AsyncIterator[bytes]
+        if isinstance(body, bytes):
+            data = body
+        else:
+            pairs = headers.items() if isinstance(headers, Mapping) else headers
+            data, headers = _in_pieces(body), [*pairs, ("Content-Length", str(len(body)))]
         try:
             async with self._open_session().post(
-                url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+                url, data=data, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
                 return HttpReply(
                     status=response.status,
@@ -168,6 +176,12 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
     if reason is not None:
         raise Permanent(reason)
     return socket.socket(family, kind, protocol)
+
+
+async def _in_pieces(body: Octets) -> AsyncIterator[bytes]:
+    """Read beside the loop."""
+    for start in range(0, len(body), PIECE_OCTETS):
+        yield await asyncio.to_thread(body.__getitem__, slice(start, start + PIECE_OCTETS))
 
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:

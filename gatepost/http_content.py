@@ -4,6 +4,7 @@
 *Failure.* 403 for a URL that is not ours or has expired, 404 for what retention has removed.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +15,9 @@ from actions.content_links import ContentLinks
 from actions.loading import Books, find, load
 from actions.mime_content import attached
 from actions.protocol import Prepend
-from mail.message import without_spans
+from mail.octets import spliced, whole
 from mail.outcome import DONE
-from mail.receipt import Receipt
 from rules.machine import walk
-from rules.step import Step
 from spool.ports import Job, JobKind, JobState, Messages, NotFound
 
 _PATH = re.compile(
@@ -103,10 +102,8 @@ class ContentServer:
         step = next((step for step in (*reached, *ahead) if step.key == key), None)
         if step is None:
             raise NotFound("no such step")
-        return _download(self._content(loaded.receipt, loaded.raw, step), "message/rfc822", f"{message_id}.eml")
-
-    def _content(self, receipt: Receipt, raw: bytes, step: Step) -> bytes:
-        return self._prepend(receipt, step) + without_spans(raw, receipt.cut)
+        content = spliced(self._prepend(loaded.receipt, step), loaded.raw, loaded.receipt.cut)
+        return _download(await asyncio.to_thread(whole, content), "message/rfc822", f"{message_id}.eml")
 
 
 def _download(body: bytes, kind: str, name: str) -> Served:

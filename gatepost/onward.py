@@ -8,6 +8,7 @@ from actions.srs import SenderRewriting
 from gatepost.settings import Settings
 from mail.address import parse_domain
 from mail.errors import Malformed, Misuse
+from mail.octets import Octets
 from mail.receipt import Receipt
 from mail.verdict import Status
 from outbound.seal_arc import check_sealing_key, seal_arc
@@ -60,7 +61,7 @@ def _seal(settings: Settings) -> Seal | None:
     except Misuse as error:
         raise Malformed(f"arc.key: {settings.arc_key}: {error}") from None
 
-    def seal(content: bytes, receipt: Receipt, now: datetime) -> bytes:
+    def seal(content: Octets, receipt: Receipt, now: datetime) -> bytes:
         if receipt.verdicts.status("arc") is Status.DISABLED:
             raise Malformed("the chain so far was not checked (verdicts.checks)")
         cv = receipt.verdicts.arc.result

@@ -25,6 +25,7 @@ from mail.crlf import has_bare_newline, normalise
 from mail.envelope import Envelope, Recipient
 from mail.ids import message_id_of_file
 from mail.message import Message
+from mail.octets import whole
 from mail.outcome import Outcome, Result
 from mail.receipt import Receipt
 from mail.reply import ACCEPTED, BARE_NEWLINE, LOOP_DETECTED, Reply
@@ -83,7 +84,7 @@ class Replayer:
         forged = partial(forged_spans, authserv_id=self.settings.verdicts_authserv_id)
         examined = await examine(incoming, book, self.judge, forged)
         early = sample.refused_as or (None if accepted else admissions[0].reply)
-        if early is None and sample.recorded is None and self._is_refused_for_line_ends(sample.message.raw):
+        if early is None and sample.recorded is None and self._is_refused_for_line_ends(whole(sample.message.raw)):
             early = BARE_NEWLINE
         if early is None and len(sample.message.header.all("Received")) > self.inbound.most_received_fields:
             early = LOOP_DETECTED
@@ -103,7 +104,7 @@ class Replayer:
     def _normalised(self, sample: Sample) -> Sample:
         if sample.recorded is not None or self.settings.smtp_bare_newline != BareNewline.NORMALISE:
             return sample
-        return replace(sample, message=Message.of(normalise(sample.message.raw)))
+        return replace(sample, message=Message.of(normalise(whole(sample.message.raw))))
 
     async def _story(
         self,
@@ -207,7 +208,7 @@ def _refusal(admission: Admission) -> dict[str, Any]:
 def _file_id(sample: Sample) -> str:
     envelope = sample.envelope
     parties = "\0".join([str(envelope.reverse_path or ""), *map(str, envelope.mailboxes)])
-    return message_id_of_file(sample.message.raw, f"{parties}\0{sample.client.ip}\0{sample.client.helo}")
+    return message_id_of_file(whole(sample.message.raw), f"{parties}\0{sample.client.ip}\0{sample.client.helo}")
 
 
 def _row(sample: Sample, receipt: Receipt) -> HistoryRow:

@@ -5,14 +5,13 @@
 *Failure.* A store that is full answers 452, a broken one 451; anything unforeseen is raised, and the server answers 451.
 """
 
-import asyncio
-import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
 from inbound.admission import complete
+from inbound.content_facts import digest_of, facts_of
 from inbound.event import Event
 from inbound.limits import header_refusal
 from inbound.ports import Judge, Services
@@ -23,8 +22,8 @@ from mail.errors import Temporary
 from mail.headers import HeaderView
 from mail.ids import message_id
 from mail.message import Message, Span
-from mail.mime import attachments, longest_line
-from mail.receipt import Attachment, Receipt, encode_receipt
+from mail.octets import Octets
+from mail.receipt import Receipt, encode_receipt
 from mail.reply import (
     ACCEPTED,
     INSUFFICIENT_STORAGE,
@@ -36,14 +35,13 @@ from mail.reply import (
 )
 from mail.values import Value, changed
 from mail.words import decode_outside_quotes, decode_words
-from rules.compiled import CompiledBook, Needs
+from rules.compiled import CompiledBook
 from rules.disposition import disposition
 from rules.machine import Evaluation
 from rules.step import Disposition
 from spool.history import UNSCANNED
 from spool.ports import Accepted, Full, HistoryRow, JobKind, MessageState, NewJob
 from verdicts.arriving import ArrivingMessage
-from verdicts.canonical import INLINE_OCTETS
 
 T = TypeVar("T")
 log = logging.getLogger("gatepost.inbound")
@@ -60,7 +58,7 @@ class Delivery(Value, frozen=True, kw_only=True):
     client: Client
     dnsbl: tuple[str, ...]
     envelope: Envelope
-    raw: bytes
+    raw: Octets
     arriving: ArrivingMessage | None = None
 
 
@@ -139,21 +137,21 @@ async def examine(
         bodies=bodies,
         message_id=incoming.message_id,
     )
-    facts = await _beside(message, _facts, message.raw, needs)
+    found, longest = await facts_of(message, needs)
     receipt = Receipt(
         message_id=incoming.message_id,
         received_at=incoming.received_at,
         client=incoming.client,
         envelope=incoming.envelope,
         size=len(message.raw),
-        digest=digest or await _beside(message, _digest, message.raw),
+        digest=digest or await digest_of(message),
         verdicts=judgement.verdicts,
         rule_set=book.digest,
         evidence=judgement.evidence,
         header=message.raw[: message.header.body_start],
         cut=forged_spans(message.header),
-        attachments=facts[0],
-        longest_line=facts[1],
+        attachments=found,
+        longest_line=longest,
         dnsbl=incoming.dnsbl,
     )
     refusal = SCANNER_UNAVAILABLE if judgement.deferred else UNSCANNED_REJECTED if judgement.rejected else None
@@ -161,21 +159,6 @@ async def examine(
         judgement.deferred or judgement.rejected or (f"{UNSCANNED}{judgement.unscanned}" if judgement.unscanned else "")
     )
     return Examined(receipt=receipt, refusal=refusal, detail=detail, crashes=judgement.crashes)
-
-
-async def _beside(message: Message, work: Callable[..., T], *arguments: object) -> T:
-    """Do this in a thread where the message is large: nothing that reads all of it may hold up the other sessions."""
-    if len(message.raw) > INLINE_OCTETS:
-        return await asyncio.to_thread(work, *arguments)
-    return work(*arguments)
-
-
-def _digest(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
-
-
-def _facts(raw: bytes, needs: Needs) -> tuple[tuple[Attachment, ...] | None, int | None]:
-    return attachments(raw) if needs.attachments else None, longest_line(raw) if needs.longest_line else None
 
 
 async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, services: Services) -> Reply:
@@ -198,7 +181,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
     return reply
 
 
-def unit_of(receipt: Receipt, raw: bytes, row: HistoryRow, decision: Disposition, reply: Reply) -> Accepted:
+def unit_of(receipt: Receipt, raw: Octets, row: HistoryRow, decision: Disposition, reply: Reply) -> Accepted:
     """The one commit. A rejected message is kept in full only where other steps of it still run (semantics.md §3)."""
     accepted = decision.kind == "accept"
     runs = accepted or decision.runs_on

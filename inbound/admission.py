@@ -91,7 +91,9 @@ def admit(
 
 def storage_refusal(load: Load, settings: InboundSettings) -> Reply | None:
     """The answer to MAIL where the spool has no room, or too much is already waiting (semantics.md §6)."""
-    reserve = max(settings.reserve_octets, int(load.total_octets * settings.reserve_fraction))
-    if load.free_octets < reserve or load.cap_reached or load.ready_jobs + load.leased_jobs > settings.max_ready_jobs:
-        return INSUFFICIENT_STORAGE
-    return None
+    is_crowded = load.ready_jobs + load.leased_jobs > settings.max_ready_jobs
+    return INSUFFICIENT_STORAGE if is_crowded or load.cap_reached or is_below_reserve(load, settings) else None
+
+
+def is_below_reserve(load: Load, settings: InboundSettings) -> bool:
+    return load.free_octets < max(settings.reserve_octets, int(load.total_octets * settings.reserve_fraction))

@@ -5,14 +5,26 @@ import asyncio
 from inbound.accept import Delivery, take, tell
 from inbound.admission import Admission, Sender, admit, complete, is_vouched, storage_refusal
 from inbound.connection_facts import ConnectionFacts
+from inbound.large import LargeMessage
 from inbound.ports import Services
 from inbound.trail import Refusal, Teller, Trail, endings
 from mail.address import Mailbox
 from mail.client import Client
 from mail.envelope import Envelope
-from mail.reply import BAD_SEQUENCE, NEED_MAIL, NO_SUCH_MAILBOX, SENDER_OK, TRY_AGAIN, Reply
+from mail.errors import Temporary
+from mail.octets import Octets
+from mail.reply import (
+    BAD_SEQUENCE,
+    INSUFFICIENT_STORAGE,
+    NEED_MAIL,
+    NO_SUCH_MAILBOX,
+    SENDER_OK,
+    TRY_AGAIN,
+    Reply,
+)
 from mail.values import changed
 from smtp.door import Denial
+from spool.ports import Full
 from verdicts.arriving import ArrivingMessage
 
 
@@ -105,14 +117,35 @@ class InboundSession:
 
     async def arrived(self, octets: bytes) -> None:
         if self._trail is not None:
-            if self._trail.arriving is None:
-                self._trail.arriving = ArrivingMessage(is_verified=self._services.settings.verifies_signatures)
-            self._trail.arriving.add(octets)
+            if self._trail.large is None:
+                self._trail.large = LargeMessage(self._services)
+            await self._trail.large.add(octets)
 
-    async def data(self, envelope: Envelope, raw: bytes) -> Reply:
+    async def data(self, envelope: Envelope, rest: bytes) -> Reply:
         trail, self._trail = self._trail, None
         if trail is None:
             return NEED_MAIL
+        if trail.large is None:
+            return await self._taken(trail, envelope, rest)
+        try:
+            raw = await trail.large.finish(rest)
+        except Temporary as failure:
+            return await self._unstored(trail, failure)
+        else:
+            return await self._taken(trail, envelope, raw, trail.large.hashes)
+        finally:
+            await trail.large.discard()
+
+    async def _unstored(self, trail: Trail, failure: Temporary) -> Reply:
+        """The store failed while the message came."""
+        reply = INSUFFICIENT_STORAGE if isinstance(failure, Full) else TRY_AGAIN
+        trail.phase, trail.ending = "data", Refusal("data", reply, detail=str(failure))
+        await self._tell(trail, with_message=False)
+        return reply
+
+    async def _taken(
+        self, trail: Trail, envelope: Envelope, raw: Octets, arriving: ArrivingMessage | None = None
+    ) -> Reply:
         began = self._services.monotonic()
         client, dnsbl = await self._known_client(trail)
         self._rows += 1
@@ -124,7 +157,7 @@ class InboundSession:
             dnsbl=dnsbl,
             envelope=envelope,
             raw=raw,
-            arriving=trail.arriving,
+            arriving=arriving,
         )
         try:
             reply = await take(delivery, self._services)
@@ -160,6 +193,8 @@ class InboundSession:
     async def reset(self) -> None:
         trail, self._trail = self._trail, None
         if trail is not None:
+            if trail.large is not None:
+                await trail.large.discard()
             await self._tell(trail, with_message=False)
 
     async def denied(self, client: Client, reply: Reply, limit: str) -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from inbound.admission import Sender
+from inbound.large import LargeMessage
 from mail.address import Mailbox
 from mail.client import Client
 from mail.reply import Reply
 from rules.compiled import CompiledBook
 from spool.ports import HistoryRow
-from verdicts.arriving import ArrivingMessage
 
 SHOWN_RECIPIENTS = 1000
 
@@ -43,7 +43,7 @@ class Trail:
     refused: dict[Mailbox, None] = field(default_factory=dict)
     refusal: Refusal | None = None  # of recipients
     ending: Refusal | None = None  # of the content
-    arriving: ArrivingMessage | None = None  # a large one
+    large: LargeMessage | None = None  # its message, if it is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

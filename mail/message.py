@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mail.headers import HeaderView, parse_header
+from mail.octets import Octets, header_section
 
 Span = tuple[int, int]
 
@@ -11,16 +12,12 @@ Span = tuple[int, int]
 class Message:
     """`raw` is as on the wire, CRLF line ends, ends with CRLF; `header` is the view of its header section."""
 
-    raw: bytes
+    raw: Octets
     header: HeaderView
 
     @classmethod
-    def of(cls, raw: bytes) -> "Message":
-        return cls(raw=raw, header=parse_header(raw))
-
-    def without(self, spans: tuple[Span, ...]) -> bytes:
-        """The bytes with these spans missing; spans are ordered and do not overlap."""
-        return without_spans(self.raw, spans)
+    def of(cls, raw: Octets) -> "Message":
+        return cls(raw=raw, header=parse_header(header_section(raw)))
 
 
 def without_spans(raw: bytes, spans: tuple[Span, ...]) -> bytes:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from mail.charset import whole
 from mail.headers import HeaderView, parse_header
+from mail.octets import Octets, pieces
 from mail.receipt import Attachment
 from mail.words import decode_words
 
@@ -99,14 +100,20 @@ def attachments(raw: bytes) -> tuple[Attachment, ...]:
     )
 
 
-def longest_line(raw: bytes) -> int:
+def longest_line(raw: Octets) -> int:
     """Octets of the longest line, without its CRLF (RFC 5322 §2.1.1 allows 998)."""
-    longest = start = 0
-    # Not split: a large message may be nothing but line ends, and each line would be an object.
-    while (end := raw.find(b"\r\n", start)) >= 0:
-        longest = max(longest, end - start)
-        start = end + 2
-    return max(longest, len(raw) - start)
+    longest = length = 0
+    held = b""  # a CR at the end of a piece, whose LF may begin the next one
+    for piece in (raw,) if isinstance(raw, bytes) else pieces(raw):
+        text = held + piece if held else piece
+        held = b"\r" if text.endswith(b"\r") else b""
+        start = 0
+        # Not split: a large message may be nothing but line ends, and each line would be an object.
+        while (end := text.find(b"\r\n", start)) >= 0:
+            longest = max(longest, length + end - start)
+            length, start = 0, end + 2
+        length += len(text) - len(held) - start
+    return max(longest, length + len(held))
 
 
 def _described(header: HeaderView) -> "email.message.Message[str, str]":

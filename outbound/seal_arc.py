@@ -14,6 +14,7 @@ from datetime import datetime
 from mail.errors import Malformed, Misuse
 from mail.headers import Field
 from mail.message import Message
+from mail.octets import Octets
 from mail.values import Value
 from outbound.sign import SIGNED, FieldSigner, check_signable, relaxed_body_hash
 from outbound.signing_key import SigningKey
@@ -32,7 +33,7 @@ def check_sealing_key(key: SigningKey) -> None:
 
 
 def seal_arc(
-    raw: bytes,
+    raw: Octets,
     results: bytes,
     cv: str,
     key: SigningKey,

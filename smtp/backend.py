@@ -30,13 +30,16 @@ class Session(Protocol):
         """`Postmaster` without domain arrives with domain "" and is completed by the backend."""
 
     async def arrived(self, octets: bytes) -> None:
-        """The next octets of a large message that is still coming, from its first on, as `data` will give them.
+        """The next octets of a large message that is still coming, from its first on. Nothing more is read until this returns.
 
-        The last of them come with `data` alone. Small messages, and those whose newlines are put right, are not told of.
+        Nobody else keeps them. The last of them come with `data`, as does all of a small message.
         """
 
-    async def data(self, envelope: Envelope, raw: bytes) -> Reply:
-        """The message in full, CRLF, dots removed. The returned reply is sent even if the client is gone; it is never cancelled."""
+    async def data(self, envelope: Envelope, rest: bytes) -> Reply:
+        """The end of the message: all of it, but for what `arrived` was told of. CRLF, dots removed.
+
+        The returned reply is sent even if the client is gone; it is never cancelled.
+        """
 
     async def reset(self) -> None:
         """The transaction ended without a message: RSET, EHLO, QUIT or a lost connection after MAIL."""

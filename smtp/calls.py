@@ -15,7 +15,7 @@ _CALLS: dict[type, Callable[[Session, Any], Answer]] = {
     Rcpt: lambda session, event: session.rcpt(event.mailbox),
     Mail: lambda session, event: session.mail(event.reverse_path, event.declared_size, smtputf8=event.smtputf8),
     Arrived: lambda session, event: session.arrived(event.octets),
-    Data: lambda session, event: session.data(event.envelope, event.raw),
+    Data: lambda session, event: session.data(event.envelope, event.rest),
     Hello: lambda session, event: session.hello(event.client),
     Greet: lambda session, event: session.greet(event.client),
     Reset: lambda session, event: session.reset(),  # noqa: ARG005

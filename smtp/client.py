@@ -6,6 +6,7 @@ so commands are written from parsed mailboxes and not from text.
 *Failure.* None raised: what happened is in the `DeliveryStatus`, `relayed`, `delayed` (try again) or `failed`.
 """
 
+import asyncio
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -16,8 +17,11 @@ import aiosmtplib
 
 from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
+from mail.octets import Octets
+from smtp.outgoing import is_ascii, stuffed
 
 _NO_UTF8 = 553, "5.6.7 the relay does not take internationalised addresses"
+_START = 354
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
 
 
@@ -44,13 +48,13 @@ class RelayClient:
         self._clock = clock
         self._tls_context = tls_context
 
-    async def send(self, mail_from: Mailbox | None, rcpt_to: Mailbox, raw: bytes) -> DeliveryStatus:
+    async def send(self, mail_from: Mailbox | None, rcpt_to: Mailbox, raw: Octets) -> DeliveryStatus:
         """`raw` is a whole message with CRLF line ends. `mail_from` None is the null reverse-path."""
         (status,) = await self.send_all(mail_from, (rcpt_to,), raw)
         return status
 
     async def send_all(
-        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: bytes
+        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: Octets
     ) -> tuple[DeliveryStatus, ...]:
         """One message to all of them in one transaction; the statuses are in the order of `recipients`."""
         connection = self._connection()
@@ -101,7 +105,7 @@ async def _transaction(
     connection: aiosmtplib.SMTP,
     mail_from: Mailbox | None,
     recipients: Sequence[Mailbox],
-    raw: bytes,
+    raw: Octets,
     answers: dict[Mailbox, tuple[int, str]],
 ) -> tuple[int, str]:
     """MAIL, RCPT and DATA. Who was refused alone stands in `answers`; the code and text that decided for the others is returned."""
@@ -109,7 +113,7 @@ async def _transaction(
         await connection.ehlo()
     sender = "" if mail_from is None else str(mail_from)
     options = b""
-    if not raw.isascii() and connection.supports_extension("8bitmime"):
+    if connection.supports_extension("8bitmime") and not await is_ascii(raw):
         options += b" BODY=8BITMIME"
     foreign = [each for each in recipients if not (sender + str(each)).isascii()]
     if foreign and not connection.supports_extension("smtputf8"):
@@ -130,8 +134,29 @@ async def _transaction(
         else:
             answers[each] = reply.code, _one_line(reply.message)
     if accepted:
-        reply = await connection.data(raw)
+        reply = await (connection.data(raw) if isinstance(raw, bytes) else _data(connection, raw))
     return reply.code, _one_line(reply.message)
+
+
+async def _data(connection: aiosmtplib.SMTP, raw: Octets) -> aiosmtplib.SMTPResponse:
+    """As `connection.data`, which copies the whole message three times on the loop."""
+    reply = await connection.execute_command(b"DATA")
+    protocol = connection.protocol
+    if reply.code != _START or protocol is None:
+        return reply
+    # It is waited for from now on: a relay may refuse, or leave, in the middle of it.
+    answer = asyncio.create_task(protocol.read_response())
+    try:
+        async for piece in stuffed(raw):
+            if answer.done():
+                break
+            protocol.write(piece)
+            async with asyncio.timeout(connection.timeout):
+                await protocol._drain_helper()  # asyncio's mixin for protocols has no other name for it
+        async with asyncio.timeout(connection.timeout):
+            return await answer
+    finally:
+        answer.cancel()
 
 
 async def _quit(connection: aiosmtplib.SMTP) -> None:

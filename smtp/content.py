@@ -8,6 +8,8 @@
 from collections.abc import Iterator
 from io import BytesIO
 
+from mail.crlf import normalise
+
 END = b"\r\n.\r\n"
 _DOTTED = b"\r\n."
 LARGE_OCTETS = 256 * 1024
@@ -21,45 +23,49 @@ class Content:
     """Kept up to `limit`, counted beyond it, and watched for a CR or LF that stands alone, across the borders of the pieces.
 
     Most messages come in one piece, which is kept as it is. More pieces are gathered in one buffer, which is handed over in the
-    end without a copy: to join 40 MB would hold up every other connection.
+    end without a copy. Of a large message that buffer holds only what `arrived` has not given away yet. Where it is not `strict`,
+    every line end is put right as it comes.
     """
 
-    __slots__ = ("_after_cr", "_buffer", "_first", "_limit", "_size", "_strict", "_told", "has_bare_newline", "octets")
+    __slots__ = ("_after_cr", "_buffer", "_first", "_limit", "_size", "_strict", "has_bare_newline", "octets", "told")
 
     def __init__(self, limit: int, *, strict: bool) -> None:
         self._limit = limit
         self._strict = strict
         self._first = b""
         self._buffer: BytesIO | None = None
-        self._size = 0  # of what is kept
-        self._told = 0
+        self._size = 0  # of what is to be kept, and of what was told with it
         self._after_cr = False
         self.octets = 0
+        self.told = 0
         self.has_bare_newline = False
 
     @property
     def is_over(self) -> bool:
-        return self.octets > self._limit
+        """Whether there is more of it than `limit`; dots that were doubled on the way are not of it (RFC 1870 §3)."""
+        return self._size > self._limit
 
     @property
     def ends_with_cr(self) -> bool:
-        """Whether the last octet is a CR whose LF has not come (only watched when strict)."""
+        """Whether the last octet is a CR whose LF has not come."""
         return self._after_cr
 
     @property
     def held(self) -> int:
         """The octets that lie in memory."""
-        return 0 if self.is_over else self.octets
+        return 0 if self.is_over else self._size - self.told
 
     def add(self, piece: bytes, kept: bytes) -> None:
         """The next octets, and what is to be kept of them: all, or all but dots."""
         self.octets += len(piece)
-        if self._strict and piece:
+        if not self._strict:
+            kept = self._put_right(kept)
+        elif piece:
             self._watch(piece)
-        if self.octets > self._limit:
+        self._size += len(kept)
+        if self._size > self._limit:
             self._first, self._buffer = b"", None
             return
-        self._size += len(kept)
         if self._buffer is not None:
             self._buffer.write(kept)
         elif not self._first:
@@ -82,26 +88,39 @@ class Content:
         if alone != self._after_cr:
             self.has_bare_newline = True
 
+    def _put_right(self, kept: bytes) -> bytes:
+        """Every line end as CRLF. A CR at the very end is held back: the next piece may bring its LF."""
+        if self._after_cr:
+            kept = b"\r" + kept
+        self._after_cr = kept.endswith(b"\r")
+        return normalise(kept[:-1] if self._after_cr else kept)
+
     def arrived(self) -> Iterator[bytes]:
         """What has come since the last call, in pieces of `TELL_OCTETS`, once the message is a large one; the rest waits.
 
-        Of octets that are watched only, and never the last two: they may belong to the end of data.
+        They are kept no longer. Never the last two: they may belong to the end of data.
         """
-        if self._size < LARGE_OCTETS or self._buffer is None or not self._strict:
+        if self._size < LARGE_OCTETS or self._buffer is None:
             return
-        while self._size - _END_KEPT - self._told >= TELL_OCTETS:
-            self._buffer.seek(self._told)
-            yield self._buffer.read(TELL_OCTETS)
-            self._told += TELL_OCTETS
-        self._buffer.seek(self._size)
+        octets = self._buffer.getvalue()
+        end = (len(octets) - _END_KEPT) // TELL_OCTETS * TELL_OCTETS
+        if end <= 0:
+            return
+        self._buffer = BytesIO()
+        self._buffer.write(octets[end:])
+        self.told += end
+        for at in range(0, end, TELL_OCTETS):
+            yield octets[at : at + TELL_OCTETS]
 
     def take(self, *, without_last: int = 0) -> bytes:
-        """All that was kept, once; `without_last` octets fewer at its end."""
+        """All that was kept and not told, once; `without_last` octets fewer at its end."""
+        if self._after_cr:
+            self.add(b"", b"\n")  # of content whose line ends are put right; the strict one was refused
         first, buffer = self._first, self._buffer
         self._first, self._buffer = b"", None
         if buffer is None:
             return first[: len(first) - without_last]
-        buffer.truncate(self._size - without_last)
+        buffer.truncate(self._size - self.told - without_last)
         return buffer.getvalue()
 
 
@@ -115,7 +134,7 @@ class DotContent:
     __slots__ = ("_bound", "_tail", "content", "is_exhausted", "is_finished")
 
     def __init__(self, limit: int, grace: int, *, strict: bool) -> None:
-        self.content = Content(limit + _DOT_LINE, strict=strict)
+        self.content = Content(limit + _END_KEPT, strict=strict)
         self._bound = limit + _DOT_LINE + grace
         self._tail = b"\r\n"  # the end of the line "DATA": a dot line may be the first
         self.is_finished = False

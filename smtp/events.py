@@ -31,14 +31,17 @@ class Rcpt(msgspec.Struct, frozen=True):
 
 
 class Arrived(msgspec.Struct, frozen=True):
-    """The next octets of a large message that is still coming; the last ones come with `Data`, which holds all."""
+    """The next octets of a large message that is still coming; the last ones come with `Data`."""
 
     octets: bytes
 
 
 class Data(msgspec.Struct, frozen=True):
+    """`rest` is the message, but for what `Arrived` brought of it before; `octets` counts all of it."""
+
     envelope: Envelope
-    raw: bytes
+    rest: bytes
+    octets: int
 
 
 class Verb(msgspec.Struct, frozen=True):

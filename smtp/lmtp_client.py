@@ -15,6 +15,8 @@ from datetime import datetime
 
 from mail.address import Mailbox
 from mail.delivery import DeliveryStatus
+from mail.octets import Octets
+from smtp.outgoing import is_ascii, stuffed
 
 _LINE = re.compile(rb"([2-5][0-9]{2})([ -]|\Z)(.*)", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
@@ -52,7 +54,7 @@ class LmtpClient:
         self._clock = clock
 
     async def send_all(
-        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: bytes
+        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: Octets
     ) -> tuple[DeliveryStatus, ...]:
         """`raw` is a whole message with CRLF line ends; the statuses are in the order of `recipients`."""
         answers: dict[Mailbox, _Reply] = {}
@@ -102,7 +104,7 @@ class _Dialogue:
         self._settings = settings
 
     async def transaction(
-        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: bytes, answers: dict[Mailbox, _Reply]
+        self, mail_from: Mailbox | None, recipients: Sequence[Mailbox], raw: Octets, answers: dict[Mailbox, _Reply]
     ) -> None:
         """Fills `answers` as they come. A refusal that is about nobody in particular answers for all that are left."""
         extensions = await self._greeting(recipients, answers)
@@ -112,13 +114,14 @@ class _Dialogue:
         if "SMTPUTF8" not in extensions:
             answers.update((each, _NO_UTF8) for each in recipients if not (sender + str(each)).isascii())
         left = [each for each in recipients if each not in answers]
-        options = " BODY=8BITMIME" if "8BITMIME" in extensions and not raw.isascii() else ""
+        options = " BODY=8BITMIME" if "8BITMIME" in extensions and not await is_ascii(raw) else ""
         options += "" if (sender + "".join(map(str, left))).isascii() else " SMTPUTF8"
         if not left or not await self._ask(f"MAIL FROM:<{sender}>{options}", 250, left, answers):
             return
         accepted = [each for each in left if await self._ask(f"RCPT TO:<{each}>", 250, [each], answers)]
         if accepted and await self._ask("DATA", 354, accepted, answers):
-            await self._send(_stuffed(raw))
+            async for piece in stuffed(raw):
+                await self._send(piece)
             for each in accepted:
                 answers[each] = await self._reply()
         with suppress(OSError, TimeoutError, EOFError, ValueError, _Broken):
@@ -167,12 +170,6 @@ class _Dialogue:
 
     def close(self) -> None:
         self._writer.close()
-
-
-def _stuffed(raw: bytes) -> bytes:
-    """The message with its dots doubled at line begins, and the dot that ends it (RFC 5321 §4.5.2)."""
-    stuffed = (b"." if raw.startswith(b".") else b"") + raw.replace(b"\r\n.", b"\r\n..")
-    return stuffed + (b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
 def _one_line(text: str) -> str:

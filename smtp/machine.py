@@ -184,7 +184,7 @@ class Machine:
     def held(self) -> int:
         """Octets of message content that lie in memory, until the message is answered."""
         if type(self._asked) is Data:
-            return len(self._asked.raw)
+            return len(self._asked.rest)
         content = self.transaction.content
         return content.held if content is not None else 0
 

@@ -5,7 +5,6 @@ A reader takes what there is of its content, and answers or asks when it ends. E
 
 from typing import TYPE_CHECKING
 
-from mail.crlf import normalise
 from mail.errors import Malformed
 from mail.reply import BAD_SEQUENCE, BARE_NEWLINE, MESSAGE_TOO_BIG, OK, Reply
 from mail.values import changed
@@ -61,7 +60,7 @@ def _read_data(machine: "Machine", dots: DotContent) -> bool:
     else:
         _tell(machine, dots.content)
         if dots.is_finished:
-            _deliver(machine, dots.take())
+            _deliver(machine, dots.content, dots.take())
     return True
 
 
@@ -99,9 +98,12 @@ def _end_chunk(machine: "Machine", chunk: Chunk) -> None:
     elif machine.strict and content.ends_with_cr:
         _refuse(machine, "BDAT", BARE_NEWLINE)
     else:
-        raw = content.take()
+        rest = content.take()
+        if content.is_over:  # it has grown: a lone LF is two octets now
+            _refuse(machine, "BDAT", MESSAGE_TOO_BIG, SIZE_LIMIT)
+            return
         # DATA could not have carried a message without a final CRLF, and everything behind relies on it.
-        _deliver(machine, raw if not raw or raw.endswith(b"\r\n") else raw + b"\r\n")
+        _deliver(machine, content, rest if not rest or rest.endswith(b"\r\n") else rest + b"\r\n")
 
 
 def _tell(machine: "Machine", content: Content) -> None:
@@ -109,14 +111,9 @@ def _tell(machine: "Machine", content: Content) -> None:
         machine.ask(Arrived(piece))
 
 
-def _deliver(machine: "Machine", raw: bytes) -> None:
-    if not machine.strict:
-        raw = normalise(raw)
-        if len(raw) > machine.config.limits.message_octets:  # it has grown: a lone LF is two octets now
-            _refuse(machine, "DATA", MESSAGE_TOO_BIG, SIZE_LIMIT)
-            return
+def _deliver(machine: "Machine", content: Content, rest: bytes) -> None:
     machine.read_commands()
-    machine.ask(Data(machine.transaction.envelope(), raw))
+    machine.ask(Data(machine.transaction.envelope(), rest, content.told + len(rest)))
 
 
 def _refuse(machine: "Machine", command: str, reply: Reply, limit: str = "") -> None:

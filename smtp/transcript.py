@@ -46,7 +46,7 @@ class TracedMachine(Machine):
     def ask(self, event: Event) -> None:
         if type(event) is Data:
             count = len(event.envelope.recipients)
-            self._tell("-", f"content of {len(event.raw):,} octets for {count} recipient{'s' * (count != 1)}")
+            self._tell("-", f"content of {event.octets:,} octets for {count} recipient{'s' * (count != 1)}")
         super().ask(event)
 
     def secured(self, tls: Tls) -> None:

@@ -4,17 +4,16 @@ Written under another name, fsynced, renamed, and the directory fsynced: a file 
 commit leaves a file that no row names; it is deleted when the shard is opened. Everything here blocks and runs in a thread.
 """
 
-import errno
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mail.errors import Misuse
 from mail.ids import is_message_id
-from spool.durable import sync_directory, write_new
+from mail.octets import Octets
+from spool.arriving import NO_ROOM, UNFINISHED, FileOctets
+from spool.durable import make_durable, sync_directory, write_new
 from spool.ports import Broken, Full
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-_UNFINISHED = ".tmp"
 
 
 class BlobFiles:
@@ -29,29 +28,38 @@ class BlobFiles:
             raise Misuse("a large body is named by a message id")
         return self._directory / message_id
 
-    def write(self, message_id: str, raw: bytes) -> None:
-        """Durable when it returns. Raises `Full`, with nothing left behind, or `Broken`."""
+    def keep(self, message_id: str, raw: Octets) -> None:
+        """Durable under the message's name when it returns. Raises `Full`, with nothing left behind, or `Broken`.
+
+        Octets that arrived in a file of this directory are that file from then on; any other are copied.
+        """
         path = self.path(message_id)
         if path.exists():
             raise Misuse(f"the id {message_id} exists already")
-        unfinished = path.with_name(path.name + _UNFINISHED)
+        arrived = raw.unfinished if isinstance(raw, FileOctets) else None
+        unfinished = arrived or path.with_name(path.name + UNFINISHED)
         try:
-            write_new(unfinished, raw)
+            if isinstance(raw, FileOctets) and arrived is not None:
+                make_durable(raw.descriptor)
+                raw.unfinished = None
+            else:
+                write_new(unfinished, raw)
             unfinished.rename(path)
             sync_directory(self._directory)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise Full("the disk is full") from error
             raise Broken(f"the store failed: {error.strerror} (body file)") from error
 
-    def read(self, message_id: str) -> bytes | None:
+    def open(self, message_id: str) -> FileOctets | None:
         """None when the file is gone."""
         try:
-            return self.path(message_id).read_bytes()
+            descriptor = os.open(self.path(message_id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        return FileOctets(descriptor, os.fstat(descriptor).st_size)
 
     def remove(self, message_ids: Iterable[str]) -> None:
         for message_id in message_ids:
@@ -60,7 +68,7 @@ class BlobFiles:
     def remove_orphans(self, is_named: Callable[[str], bool]) -> int:
         """Delete every file that no committed row names."""
         orphans = [
-            entry for entry in self._directory.iterdir() if entry.suffix == _UNFINISHED or not is_named(entry.name)
+            entry for entry in self._directory.iterdir() if entry.suffix == UNFINISHED or not is_named(entry.name)
         ]
         for orphan in orphans:
             orphan.unlink()

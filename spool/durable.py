@@ -9,6 +9,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from mail.octets import Octets, pieces
+
 # A file system without F_FULLFSYNC (a network share, say) answers one of these, and has fsync.
 _UNKNOWN = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY})
 
@@ -36,7 +38,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_new(name: str | Path, content: bytes, *, directory: int | None = None, durable: bool = True) -> None:
+def write_new(name: str | Path, content: Octets, *, directory: int | None = None, durable: bool = True) -> None:
     """A file that was not there, 0600; `directory` is the descriptor that `name` is below. Its name is not durable by this.
 
     Raises FileExistsError, for a link too; where anything else fails, a part of it may stand there.
@@ -44,9 +46,10 @@ def write_new(name: str | Path, content: bytes, *, directory: int | None = None,
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(name, flags, 0o600, dir_fd=directory)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for piece in pieces(content):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         if durable:
             make_durable(descriptor)
     finally:

@@ -45,19 +45,7 @@ def shard_of_job(job_id: int) -> int:
 
 def insert(connection: sqlite3.Connection, job_id: int, new: NewJob, *, leased: bool) -> Job:
     """Queue a job, or give it straight to the caller as leased."""
-    job = Job(
-        id=job_id,
-        kind=new.kind,
-        message_id=new.message_id,
-        key=new.key,
-        state=JobState.LEASED if leased else JobState.READY,
-        attempts=new.attempts + leased,
-        not_before=new.not_before,
-        expires_at=new.expires_at,
-        destination=new.destination,
-        last=storable(new.last),
-        evaluation=new.evaluation,
-    )
+    job = as_job(new, job_id, leased=leased)
     expires = None if job.expires_at is None else micros(job.expires_at)
     # Enum members go in as plain text: sqlite3 would look for an adapter for each subclass of str, at every call.
     row = (
@@ -243,6 +231,23 @@ def change_many(
             (state_after(map(_job, left)).value, message_id),
         )
     return Change(result=changed, ready=ready)
+
+
+def as_job(new: NewJob, number: int, *, leased: bool) -> Job:
+    """The job that this becomes under a number of its own."""
+    return Job(
+        id=number,
+        kind=new.kind,
+        message_id=new.message_id,
+        key=new.key,
+        state=JobState.LEASED if leased else JobState.READY,
+        attempts=new.attempts + leased,
+        not_before=new.not_before,
+        expires_at=new.expires_at,
+        destination=new.destination,
+        last=storable(new.last),
+        evaluation=new.evaluation,
+    )
 
 
 def state_after(left: Iterable[Job]) -> MessageState:

@@ -9,10 +9,12 @@ from datetime import datetime
 
 from mail.errors import Misuse
 from mail.ids import first_id_at
+from mail.octets import Octets, whole
 from mail.values import changed
 from spool import history
+from spool.arriving import MemoryArriving
 from spool.cancelling import cancelled, cancels, key_of
-from spool.jobs import FRESH, state_after
+from spool.jobs import FRESH, as_job, state_after
 from spool.messages import next_walk
 from spool.ports import (
     ANY,
@@ -61,6 +63,9 @@ class MemorySpool:
         self._last_job = 0
         self._cap_reached = False
 
+    def arriving(self) -> MemoryArriving:
+        return MemoryArriving(None if self._room_octets is None else self._room_octets - self._octets())
+
     async def accept(self, unit: Accepted) -> Job | None:
         if unit.message_id in self._held:
             raise Misuse(f"the id {unit.message_id} exists already")
@@ -79,7 +84,7 @@ class MemorySpool:
             answers=dict(unit.answers),
             has_body=unit.keep_body,
         )
-        raw = unit.raw if unit.keep_body else None
+        raw = whole(unit.raw) if unit.keep_body else None
         self._held[unit.message_id] = _Held(history.cleaned(unit.history), message, raw)
         return None if unit.job is None else self._queue(unit.job, leased=True)
 
@@ -132,6 +137,9 @@ class MemorySpool:
         message = self._message(message_id).message
         assert message is not None
         return message
+
+    async def content(self, message_id: str) -> Octets:
+        return await self.body(message_id)
 
     async def body(self, message_id: str) -> bytes:
         raw = self._message(message_id).raw
@@ -259,19 +267,7 @@ class MemorySpool:
 
     def _queue(self, new: NewJob, *, leased: bool) -> Job:
         self._last_job += 1
-        job = Job(
-            id=self._last_job << 8 | self.shard,
-            kind=new.kind,
-            message_id=new.message_id,
-            key=new.key,
-            state=JobState.LEASED if leased else JobState.READY,
-            attempts=new.attempts + leased,
-            not_before=new.not_before,
-            expires_at=new.expires_at,
-            destination=new.destination,
-            last=new.last,
-            evaluation=new.evaluation,
-        )
+        job = as_job(new, self._last_job << 8 | self.shard, leased=leased)
         self._jobs[job.id] = job
         return job
 

@@ -45,7 +45,7 @@ def insert(connection: sqlite3.Connection, unit: Accepted, fresh: Mapping[str, t
     except sqlite3.IntegrityError as error:
         raise Misuse(f"the id {unit.message_id} exists already") from error
     octets = len(unit.raw) if unit.keep_body else 0
-    view = memoryview(unit.raw)
+    view = memoryview(unit.raw) if isinstance(unit.raw, bytes) else unit.raw
     rest = view[unit.header_octets :] if 0 < octets <= IN_DATABASE_OCTETS else None
     parts = (unit.receipt, view[: unit.header_octets], rest)
     connection.execute(_CONTENT, (seq, micros(unit.received_at), *parts, octets, " ".join(unit.answers)))
@@ -135,6 +135,21 @@ def select_body(connection: sqlite3.Connection, message_id: str) -> bytes | None
         raise NotFound(f"no message {message_id}" if row is None else f"the body of {message_id} is gone")
     header, rest, _ = row
     return None if rest is None else b"".join((header, rest))
+
+
+def kept_octets(connection: sqlite3.Connection) -> int:
+    """Of all bodies together."""
+    (octets,) = connection.execute("SELECT ifnull(sum(octets), 0) FROM content WHERE octets > 0").fetchone()
+    return int(octets)
+
+
+def stands_in_file(connection: sqlite3.Connection, message_id: str) -> bool:
+    """Whether a message of this id is here, and its body a file of its own."""
+    row = connection.execute(
+        "SELECT c.octets > 0 AND c.rest IS NULL FROM history h JOIN content c ON c.seq = h.seq WHERE h.id = ?",
+        (message_id,),
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def select_ledger(connection: sqlite3.Connection, message_id: str) -> list[LedgerRow]:

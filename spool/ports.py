@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mail.errors import Temporary
+from mail.octets import Octets
 from mail.outcome import Result
 from mail.values import Value, field
 
@@ -180,6 +181,8 @@ class HistoryRow(Value, frozen=True, kw_only=True):
 class Accepted(Value, frozen=True, kw_only=True):
     """A message that we are about to promise. `raw` is the whole message; `header_octets` of it are the header section.
 
+    Where it is what a call of `Arriving.finish` gave, that file becomes the message's, and is not copied.
+
     `receipt` is `mail.receipt.encode_receipt`'s JSON and `answers` its DNS answers by digest. `job` is None when nothing is left
     to do (a rejected message without other steps); `keep_body` is False then. `state` is the state the message starts in.
     """
@@ -188,7 +191,7 @@ class Accepted(Value, frozen=True, kw_only=True):
     received_at: datetime
     receipt: bytes
     header_octets: int
-    raw: bytes
+    raw: Octets
     answers: Mapping[str, tuple[str, ...]]
     rule_book: str
     history: HistoryRow
@@ -327,17 +330,39 @@ class Messages(Protocol):
 
     async def message(self, message_id: str) -> StoredMessage: ...
 
+    async def content(self, message_id: str) -> Octets:
+        """The message as it came, a large one to be read where it stands. Raises `NotFound` when retention has removed it."""
+
     async def body(self, message_id: str) -> bytes:
-        """The whole message as it came. Raises `NotFound` when retention has removed it."""
+        """All of it in memory."""
 
     async def ledger(self, message_id: str) -> list[LedgerRow]:
         """Every step reached, by evaluation and position."""
+
+
+class Arriving(Protocol):
+    """A large message that is being received, kept where it takes no memory.
+
+    `Full`: there is no room for it; `Broken`: the store failed. Either may come with a later piece than the one it befell.
+    """
+
+    async def write(self, piece: bytes) -> None:
+        """The next octets. Waits where the disk is slower than whoever sends."""
+
+    async def finish(self) -> Octets:
+        """All of it, after the last piece; there was one. It can be read even when it is discarded."""
+
+    async def discard(self) -> None:
+        """Nothing of it stays, unless it was accepted meanwhile; again: nothing."""
 
 
 class Spool(Messages, Protocol):
     """One shard's messages, jobs, ledger and history."""
 
     shard: int
+
+    def arriving(self) -> Arriving:
+        """Room for one large message that begins to come; `accept` or `discard` ends it. Raises `Full` or `Broken`."""
 
     async def accept(self, unit: Accepted) -> Job | None:
         """Make the message durable and return its first job, already leased to the caller. Raises `Full` or `Broken`.

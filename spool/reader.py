@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mail.ids import shard_of
+from mail.octets import Octets, whole
 from mail.values import changed
 from spool import history, jobs, messages
 from spool.blobs import BlobFiles
@@ -40,14 +41,16 @@ class SpoolReader:
     async def message(self, message_id: str) -> StoredMessage:
         return await asyncio.to_thread(reading, self._file(message_id), messages.select, message_id)
 
-    async def body(self, message_id: str) -> bytes:
+    async def content(self, message_id: str) -> Octets:
         path = self._file(message_id)
-        body = await asyncio.to_thread(reading, path, messages.select_body, message_id)
-        if body is None:
-            body = await asyncio.to_thread(BlobFiles(path.parent / BODIES).read, message_id)
+        small = await asyncio.to_thread(reading, path, messages.select_body, message_id)
+        body = small if small is not None else await asyncio.to_thread(BlobFiles(path.parent / BODIES).open, message_id)
         if body is None:
             raise NotFound(f"the body of {message_id} is gone")
         return body
+
+    async def body(self, message_id: str) -> bytes:
+        return await asyncio.to_thread(whole, await self.content(message_id))
 
     async def ledger(self, message_id: str) -> list[LedgerRow]:
         return await asyncio.to_thread(reading, self._file(message_id), messages.select_ledger, message_id)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mail.counters import Histogram
+from mail.octets import Octets, whole
 from spool import erase, history, jobs, messages
+from spool.arriving import Arrivals, ArrivingFile
 from spool.ballast import Ballast, Room
 from spool.blobs import BlobFiles
 from spool.ports import (
@@ -42,7 +44,7 @@ from spool.ports import (
 from spool.retention import Sweeper
 from spool.schema import open_for_reading, reading
 from spool.shard_lock import BODIES, FILE, ShardLock
-from spool.units import Change
+from spool.units import Change, note_failure
 from spool.writer import LAZY_SECONDS, Writer
 
 T = TypeVar("T")
@@ -69,7 +71,6 @@ class SqliteSpool:
     ) -> None:
         self.shard = shard
         self._path = directory / FILE
-        self._directory = directory
         self._lock = lock
         self._monotonic = monotonic
         self._on_broken = on_broken
@@ -78,14 +79,12 @@ class SqliteSpool:
         self._ids = jobs.JobIds(self._connection, shard)
         self._reading = open_for_reading(self._path)
         self._blobs = BlobFiles(directory / BODIES)
-        self._blobs.remove_orphans(self._names)
+        self._blobs.remove_orphans(lambda name: messages.stands_in_file(self._connection, name))
         self._ready = jobs.waiting(self._connection)
         self._leased = 0
         self._due: datetime | None = None
         self._knows_due = False
-        (self._octets,) = self._connection.execute(
-            "SELECT ifnull(sum(octets), 0) FROM content WHERE octets > 0"
-        ).fetchone()
+        self._octets = messages.kept_octets(self._connection)
         self._known: dict[str, int] = {}
         self._large: set[asyncio.Task[Job | None]] = set()
         self._room = Room(directory)
@@ -97,11 +96,15 @@ class SqliteSpool:
             broke=self._broke,
             commit_seconds=commit_seconds,
         )
+        self._arrivals = Arrivals(directory / BODIES, self._writer.fail)
         self._sweeper = Sweeper(self._writer, self._blobs, octets=lambda: self._octets, forget=self._known.clear)
 
+    def arriving(self) -> ArrivingFile:
+        self._check_room()
+        return self._arrivals.begin()
+
     async def accept(self, unit: Accepted) -> Job | None:
-        if not self._ballast.is_held and self._writer.failure is None:
-            raise Full("the disk is full: what is left is for what was accepted before")
+        self._check_room()
         if not unit.keep_body or len(unit.raw) <= messages.IN_DATABASE_OCTETS:
             return await self._accept(unit)
         task = asyncio.create_task(self._accept_large(unit))
@@ -114,9 +117,8 @@ class SqliteSpool:
             raise
 
     async def _accept_large(self, unit: Accepted) -> Job | None:
-        self._check()
         try:
-            await asyncio.to_thread(self._blobs.write, unit.message_id, unit.raw)
+            await asyncio.to_thread(self._blobs.keep, unit.message_id, unit.raw)
         except Broken as failure:
             self._writer.fail(failure)
             raise
@@ -153,7 +155,7 @@ class SqliteSpool:
         if crowded:
             await future
         else:
-            future.add_done_callback(_note_failure)
+            future.add_done_callback(note_failure)
 
     async def claim(self, now: datetime, limit: int, wanted: Wanted = ANY) -> list[Job]:
         due = await self.next_due()
@@ -179,12 +181,15 @@ class SqliteSpool:
     async def message(self, message_id: str) -> StoredMessage:
         return self._read(messages.select, message_id)
 
-    async def body(self, message_id: str) -> bytes:
+    async def content(self, message_id: str) -> Octets:
         small = self._read(messages.select_body, message_id)
-        body = small if small is not None else await asyncio.to_thread(self._blobs.read, message_id)
+        body = small if small is not None else await asyncio.to_thread(self._blobs.open, message_id)
         if body is None:
             raise NotFound(f"the body of {message_id} is gone")
         return body
+
+    async def body(self, message_id: str) -> bytes:
+        return await asyncio.to_thread(whole, await self.content(message_id))
 
     async def ledger(self, message_id: str) -> list[LedgerRow]:
         return self._read(messages.select_ledger, message_id)
@@ -242,12 +247,18 @@ class SqliteSpool:
             await asyncio.wait(self._large)
         if await self._writer.close():
             self._reading.close()
+            await asyncio.to_thread(self._arrivals.close)
             await asyncio.to_thread(self._connection.close)
             self._lock.release()
 
     def _check(self) -> None:
         if self._writer.failure is not None:
             raise Broken(str(self._writer.failure))
+
+    def _check_room(self) -> None:
+        self._check()
+        if not self._ballast.is_held:
+            raise Full("the disk is full: what is left is for what was accepted before")
 
     def _read(self, what: Callable[..., T], *arguments: Any) -> T:
         self._check()
@@ -275,13 +286,6 @@ class SqliteSpool:
             self._known.clear()
         self._known.update(dict.fromkeys(fresh, day))
 
-    def _names(self, message_id: str) -> bool:
-        row = self._connection.execute(
-            "SELECT c.octets > 0 AND c.rest IS NULL FROM history h JOIN content c ON c.seq = h.seq WHERE h.id = ?",
-            (message_id,),
-        ).fetchone()
-        return row is not None and bool(row[0])
-
     def _give_back_task(self, task: "asyncio.Task[Job | None]") -> None:
         if not task.cancelled() and task.exception() is None:
             self._give_back(task.result())
@@ -291,9 +295,4 @@ class SqliteSpool:
             self._release([job.id])
 
     def _release(self, ids: list[int]) -> None:
-        self._writer.submit(lambda connection: jobs.release(connection, ids)).add_done_callback(_note_failure)
-
-
-def _note_failure(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled() and (error := future.exception()) is not None:
-        _log.warning("a change that nobody waited for was not kept: %s", error)
+        self._writer.submit(lambda connection: jobs.release(connection, ids)).add_done_callback(note_failure)

@@ -1,6 +1,7 @@
 """What a writer is given: all-or-nothing changes, alone or in groups, and whose fault it is when one fails."""
 
 import asyncio
+import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from spool.ports import Broken
 
 T = TypeVar("T")
+_log = logging.getLogger("gatepost.spool")
 
 GROUP_UNITS = 64
 GROUP_OCTETS = 4 * 2**20
@@ -75,6 +77,11 @@ def is_of_the_store(error: Exception) -> bool:
 def broken(error: sqlite3.Error) -> Broken:
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return Broken(f"the store failed: {error} ({name})")
+
+
+def note_failure(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        _log.warning("a change that nobody waited for was not kept: %s", error)
 
 
 def take(line: deque[Unit]) -> list[Unit]:

@@ -29,7 +29,6 @@ from spool.schema import is_full
 from spool.units import Change, Group, Unit, broken, is_of_the_store, take
 
 T = TypeVar("T")
-
 LAZY_SECONDS = 0.25
 BUSY_SECONDS = 0.005  # semantics.md §6: so long an outcome waits for company while groups follow each other
 ALONE_SECONDS = 1.0  # so long a unit that runs alone stands back behind the others
@@ -224,6 +223,7 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._answer, group)
             except RuntimeError:
                 return  # the loop is closed: nobody is left to be told, and what was committed is on the disk
+            del group  # or the last message would stay in memory, or its file open, until the next one
 
     def _commit(self, group: Group) -> None:
         if group.staged:

@@ -59,7 +59,8 @@ class ArrivingMessage:
 
     def finish(self, message: Message) -> tuple[str, BodyHashes]:
         """SHA-256 of the whole message in hex, and its body hashes."""
-        self.add(message.raw[self._octets :])
+        if self._octets < len(message.raw):
+            self.add(message.raw[self._octets :])
         known = {spec: hasher.finish() for spec, hasher in self._hashers.items()}
         return self._digest.hexdigest(), BodyHashes(message.raw, message.header.body_start, known)
 

@@ -25,7 +25,7 @@ from verdicts.dns_lists import DnsList
 from verdicts.gtube import GTUBE, gtube_result
 from verdicts.inquiry import QUERIES, Ask
 from verdicts.token_model import SHARES, Counts, ModelFile, TokenModel
-from verdicts.token_text import MessageText, read_text
+from verdicts.token_text import RAW_OCTETS, MessageText, read_text
 from verdicts.token_words import token_hash, tokens_of
 
 NAME = "builtin"
@@ -98,7 +98,7 @@ class BuiltinScorer:
 
 
 def _read(message: Message) -> ReadMessage:
-    text: MessageText = read_text(message.raw)
+    text: MessageText = read_text(message.raw[:RAW_OCTETS])
     return ReadMessage(
         tokens=tokens_of(message.header, text), domains=text.domains, is_gtube=GTUBE.decode("ascii") in text.text
     )

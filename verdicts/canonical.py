@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from mail.headers import Field
 from mail.message import Message
+from mail.octets import Octets, pieces
 from mail.values import Value
 from verdicts.inquiry import BodySpec, Need
 
@@ -114,7 +115,7 @@ def _hash_at_once(body: bytes, spec: BodySpec) -> BodyHash | None:
 class BodyHashes:
     """The body hashes of one message, each computed once whichever signatures share it."""
 
-    def __init__(self, raw: bytes, body_start: int, known: Mapping[BodySpec, BodyHash] = MappingProxyType({})) -> None:
+    def __init__(self, raw: Octets, body_start: int, known: Mapping[BodySpec, BodyHash] = MappingProxyType({})) -> None:
         """`known` are those that were made while the body arrived."""
         self._raw = raw
         self._start = body_start
@@ -139,8 +140,8 @@ class BodyHashes:
                 self._known[spec] = known
                 continue
             hasher = BodyHasher(spec)
-            for position in range(self._start, len(self._raw), CHUNK_OCTETS):
-                hasher.update(self._raw[position : position + CHUNK_OCTETS])
+            for piece in pieces(self._raw, self._start, CHUNK_OCTETS):
+                hasher.update(piece)
             self._known[spec] = hasher.finish()
 
     def __getitem__(self, spec: BodySpec) -> BodyHash:

@@ -11,19 +11,20 @@ only `stream: OK` to the whole message is PASS.
 import asyncio
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
+from mail.octets import Octets
 from mail.verdict import ScanResult, Status
-from verdicts.daemon import Daemons, Endpoint, Timing, exchange
+from verdicts.daemon import Daemons, Endpoint, Timing, at_once, exchange, in_pieces
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it asks pkg_resources for its own version, which is deprecated
     import clamd
 
-CHUNK_OCTETS = 256 * 1024
+CHUNK_OCTETS = 128 * 1024
 VERSION_SECONDS = 60.0
 _SHOWN = 200
 
@@ -39,14 +40,14 @@ class ClamdScanner:
         self._daemons = Daemons(endpoints, self._ping, self._timing)
         self._versions: dict[Endpoint, tuple[float, str]] = {}
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+    async def scan(self, raw: Octets, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         del envelope, client, message_id
         if len(raw) > self._size_limit:
             limit = f"virus.size_limit is {self._size_limit:,}"
             raise Permanent(f"not scanned: too large, {len(raw):,} octets where {limit}")
         return await self._daemons.ask(lambda endpoint: self._scan(endpoint, raw))
 
-    async def _scan(self, endpoint: Endpoint, raw: bytes) -> ScanResult:
+    async def _scan(self, endpoint: Endpoint, raw: Octets) -> ScanResult:
         reply = await exchange(endpoint, _instream(raw), _ends, self._timing)
         symbol = _symbol(reply.octets, endpoint, is_sent=reply.is_sent)
         return ScanResult(
@@ -77,20 +78,18 @@ class ClamdScanner:
             raise Temporary(f"{endpoint} answered {said[:_SHOWN]!r} to a ping")
 
     async def _command(self, endpoint: Endpoint, command: bytes) -> str:
-        reply = await exchange(endpoint, (command,), _ends, self._timing)
+        reply = await exchange(endpoint, at_once(command), _ends, self._timing)
         return _text(reply.octets)
 
 
-def _instream(raw: bytes) -> Iterator[bytes | memoryview]:
+async def _instream(raw: Octets) -> AsyncIterator[bytes]:
     """The message in chunks behind their lengths, a length of 0 at the end."""
     if len(raw) <= CHUNK_OCTETS:
         head = struct.pack("!L", len(raw)) if raw else b""
-        yield b"".join((b"zINSTREAM\0", head, raw, struct.pack("!L", 0)))
+        yield b"".join((b"zINSTREAM\0", head, raw[:], struct.pack("!L", 0)))
         return
     yield b"zINSTREAM\0"
-    view = memoryview(raw)
-    for start in range(0, len(raw), CHUNK_OCTETS):
-        chunk = view[start : start + CHUNK_OCTETS]
+    async for chunk in in_pieces(raw):
         yield struct.pack("!L", len(chunk))
         yield chunk
     yield struct.pack("!L", 0)

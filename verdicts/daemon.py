@@ -10,11 +10,12 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from mail.errors import Permanent, Temporary
+from mail.octets import PIECE_OCTETS, Octets
 
 REPLY_OCTETS = 64 * 1024
 _TCP = re.compile(r"(?:tcp:)?(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s/]+)):([0-9]{1,5})\Z")
@@ -70,9 +71,23 @@ class Reply:
     is_sent: bool
 
 
+async def at_once(octets: bytes) -> AsyncIterator[bytes]:
+    """A request of one piece."""
+    yield octets
+
+
+async def in_pieces(raw: Octets, head: bytes = b"") -> AsyncIterator[bytes]:
+    """`head`, then the message; what stands in a file is read beside the loop."""
+    if head:
+        yield head
+    for start in range(0, len(raw), PIECE_OCTETS):
+        piece = slice(start, start + PIECE_OCTETS)
+        yield raw[piece] if isinstance(raw, bytes) else await asyncio.to_thread(raw.__getitem__, piece)
+
+
 async def exchange(
     endpoint: Endpoint,
-    request: Iterable[bytes | memoryview],
+    request: AsyncIterator[bytes],
     is_whole: Callable[[bytes], bool],
     timing: Timing,
     *,
@@ -140,13 +155,11 @@ async def _dial(family: int, address: object) -> socket.socket:
     return connection
 
 
-async def _send(
-    connection: socket.socket, request: Iterable[bytes | memoryview], idle_seconds: float, *, closes: bool
-) -> bool:
+async def _send(connection: socket.socket, request: AsyncIterator[bytes], idle_seconds: float, *, closes: bool) -> bool:
     """True when all of it was taken, False when the daemon closed. Raises TimeoutError when it took nothing for so long."""
     loop = asyncio.get_running_loop()
     try:
-        for part in request:
+        async for part in request:
             async with asyncio.timeout(idle_seconds):
                 await loop.sock_sendall(connection, part)
         if closes:

@@ -10,6 +10,7 @@ When every answer is cached, the body is small and nothing is scanned, no task i
 
 from __future__ import annotations  # those of inner functions are made anew at every call otherwise
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -21,7 +22,7 @@ from mail.values import Value, changed
 from mail.verdict import DISABLED, AuthResult, Verdicts, switched_off
 from verdicts.builtin_scorer import BuiltinScorer
 from verdicts.builtin_scorer_features import Found
-from verdicts.canonical import BodyHashes
+from verdicts.canonical import INLINE_OCTETS, BodyHashes
 from verdicts.check_arc import check_arc
 from verdicts.check_dkim import check_dkim
 from verdicts.check_dmarc import DmarcVerdict, author_domains, check_dmarc, look_ahead
@@ -89,7 +90,7 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
     inquiry = Inquiry(resolver)
     scans = Scans(message.raw, envelope, client, policy, message_id)
     _recall(inquiry.begin("client"), about_client)
-    if (engine := spam or scorer) is not None and wants_spam and is_gtube(message.raw):
+    if (engine := spam or scorer) is not None and wants_spam and await _is_gtube(message):
         scans.settle("spam", gtube_result(engine.name))
         spam = scorer = None
     if wants_spam and spam is not None:
@@ -127,6 +128,12 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
         unscanned=scans.failure("accept"),
         crashes=(*crashes, *scans.crashes),
     )
+
+
+async def _is_gtube(message: Message) -> bool:
+    if len(message.raw) > INLINE_OCTETS:
+        return await asyncio.to_thread(is_gtube, message.raw)
+    return is_gtube(message.raw)
 
 
 def _recall(ask: Ask, questions: tuple[Question, ...]) -> None:

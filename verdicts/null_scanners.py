@@ -5,6 +5,7 @@ import msgspec
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Temporary
+from mail.octets import Octets
 from mail.receipt import Evidence
 from mail.values import changed
 from mail.verdict import ScanResult
@@ -42,7 +43,7 @@ class RecordedScanner:
         self._result = None if reply is None else _decoder.decode(reply)
         self.name = self._result.engine if self._result else "recorded"
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+    async def scan(self, raw: Octets, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         del raw, envelope, client, message_id
         if self._result is None:
             raise Temporary("no scan was recorded")

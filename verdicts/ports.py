@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mail.client import Client
 from mail.envelope import Envelope
+from mail.octets import Octets
 from mail.values import Value
 from mail.verdict import ScanResult
 
@@ -69,7 +70,7 @@ class Scanner(Protocol):
 
     name: str
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult: ...
+    async def scan(self, raw: Octets, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult: ...
 
 
 class HttpAnswer(Protocol):
@@ -89,5 +90,5 @@ class HttpPost(Protocol):
     """One POST over pooled connections, nothing followed. Raises `Temporary` when no reply came."""
 
     async def __call__(
-        self, url: str, headers: Sequence[tuple[str, str]], body: bytes, timeout_seconds: float
+        self, url: str, headers: Sequence[tuple[str, str]], body: Octets, timeout_seconds: float
     ) -> HttpAnswer: ...

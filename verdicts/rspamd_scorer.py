@@ -17,6 +17,7 @@ import msgspec
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
+from mail.octets import Octets
 from mail.verdict import ScanResult, Status
 from verdicts.ports import HttpPost
 
@@ -70,7 +71,7 @@ class RspamdScorer:
         self._deadline_seconds = deadline_seconds
         self._threshold = threshold
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+    async def scan(self, raw: Octets, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         if len(raw) > self._size_limit:
             limit = f"spam.size_limit is {self._size_limit:,}"
             raise Permanent(f"not scanned: too large, {len(raw):,} octets where {limit}")

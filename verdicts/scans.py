@@ -9,6 +9,7 @@ import traceback
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
+from mail.octets import Octets
 from mail.verdict import ScanResult, Status
 from verdicts.null_scanners import bounded
 from verdicts.policy import Policy
@@ -18,7 +19,7 @@ from verdicts.ports import Scanner
 class Scans:
     """Started at once, awaited at the end; `cancel` leaves nothing running."""
 
-    def __init__(self, raw: bytes, envelope: Envelope, client: Client, policy: Policy, message_id: str) -> None:
+    def __init__(self, raw: Octets, envelope: Envelope, client: Client, policy: Policy, message_id: str) -> None:
         self.crashes: list[str] = []
         self._raw = raw
         self._envelope = envelope

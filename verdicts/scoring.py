@@ -10,6 +10,7 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent
 from mail.message import Message
+from mail.octets import Octets
 from mail.verdict import ScanResult
 from verdicts.builtin_scorer import NAME, BuiltinScorer
 from verdicts.builtin_scorer_features import Found
@@ -27,7 +28,7 @@ class Scoring:
     dns_seconds: float
     name: str = NAME
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+    async def scan(self, raw: Octets, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         del raw, envelope, client, message_id
         read = await self.scorer.read(self.message)
         deadline = asyncio.get_running_loop().time() + self.dns_seconds

@@ -11,8 +11,9 @@ import re
 from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
+from mail.octets import Octets
 from mail.verdict import ScanResult, Status
-from verdicts.daemon import Daemons, Endpoint, Timing, exchange
+from verdicts.daemon import Daemons, Endpoint, Timing, at_once, exchange, in_pieces
 
 VERSION_SECONDS = 600.0
 _HEAD_END = b"\r\n\r\n"
@@ -39,14 +40,14 @@ class SpamdScorer:
         self._asked_at = -VERSION_SECONDS
         self._asking: asyncio.Task[None] | None = None
 
-    async def scan(self, raw: bytes, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
+    async def scan(self, raw: Octets, envelope: Envelope, client: Client, message_id: str = "") -> ScanResult:
         del envelope, client, message_id
         if len(raw) > self._size_limit:
             limit = f"spam.size_limit is {self._size_limit:,}"
             raise Permanent(f"not scanned: too large, {len(raw):,} octets where {limit}")
         return await self._daemons.ask(lambda endpoint: self._scan(endpoint, raw))
 
-    async def _scan(self, endpoint: Endpoint, raw: bytes) -> ScanResult:
+    async def _scan(self, endpoint: Endpoint, raw: Octets) -> ScanResult:
         asking = self._ask_version(endpoint)
         head, body = await self._asked(endpoint, "SYMBOLS", raw)
         if asking is not None:
@@ -70,9 +71,9 @@ class SpamdScorer:
             symbols=tuple(symbol for symbol in body.decode("utf-8", "replace").strip().split(",") if symbol),
         )
 
-    async def _asked(self, endpoint: Endpoint, method: str, raw: bytes) -> tuple[bytes, bytes]:
+    async def _asked(self, endpoint: Endpoint, method: str, raw: Octets) -> tuple[bytes, bytes]:
         """Head and body of the reply to a request about a message. Raises `Temporary` for what is not a whole reply."""
-        request = (_request(method, len(raw)), memoryview(raw))
+        request = in_pieces(raw, _request(method, len(raw)))
         # spamd reads by lines: of a message without a line end at its end (BDAT) it would wait for more until its own time limit.
         octets = (await exchange(endpoint, request, _is_whole, self._timing, closes=True)).octets
         head, body = _parted(octets)
@@ -103,7 +104,7 @@ class SpamdScorer:
         self._version = found.group(1).decode("ascii", "replace") if found else ""
 
     async def _ping(self, endpoint: Endpoint) -> None:
-        reply = await exchange(endpoint, (_request("PING", None),), lambda octets: b"\n" in octets, self._timing)
+        reply = await exchange(endpoint, at_once(_request("PING", None)), lambda octets: b"\n" in octets, self._timing)
         if not re.match(rb"SPAMD/[0-9.]+ 0 PONG", reply.octets):
             raise Temporary(f"{endpoint} answered {_shown(reply.octets)} to a ping")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from actions.content_links import ContentLinks
 from actions.protocol import Context
 from actions.webhook_formats import gatepost_json, mailgun, postmark, sendgrid, ses
+from mail.octets import whole
 
 Format = Callable[[Context, ContentLinks | None], tuple[str, bytes]]
 """Content type and body for one attempt; the same for the same key and time."""
@@ -12,7 +13,7 @@ Format = Callable[[Context, ContentLinks | None], tuple[str, bytes]]
 
 def raw_message(context: Context, links: ContentLinks | None) -> tuple[str, bytes]:  # noqa: ARG001
     """The message itself, our fields on top."""
-    return "message/rfc822", context.content
+    return "message/rfc822", whole(context.content)
 
 
 FORMATS: dict[str, Format] = {

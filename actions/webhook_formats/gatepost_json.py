@@ -11,6 +11,7 @@ from actions.content_links import ContentLinks
 from actions.mime_content import Attached, mime_content
 from actions.protocol import Context
 from actions.ses_payload import compact_json, ses_objects
+from mail.octets import whole
 from mail.verdict import VERDICTS
 
 VERSION = 1
@@ -19,7 +20,7 @@ INLINE_LIMIT = 256 * 1024
 
 def body(context: Context, links: ContentLinks | None) -> tuple[str, bytes]:
     mail, receipt = ses_objects(context, {"type": "Webhook"})
-    content = mime_content(context.raw)
+    content = mime_content(whole(context.raw))
     client, reverse_path = context.receipt.client, context.receipt.envelope.reverse_path
     recipients = context.step.recipients
     value = {

@@ -14,13 +14,14 @@ from actions.mime_content import MimeContent, mime_content
 from actions.protocol import Context
 from actions.webhook_formats.form_data import FormFile, form_data
 from actions.webhook_formats.reply_text import reply_text
+from mail.octets import whole
 from mail.words import decode_words
 
 _TOKEN_CHARACTERS = 50
 
 
 def body(context: Context, links: ContentLinks | None) -> tuple[str, bytes]:  # noqa: ARG001
-    content = mime_content(context.raw)
+    content = mime_content(whole(context.raw))
     fields = _fields(context, content)
     if not content.attachments:
         return "application/x-www-form-urlencoded", urlencode(fields, errors="replace").encode("ascii")

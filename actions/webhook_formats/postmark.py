@@ -10,6 +10,7 @@ from actions.protocol import Context
 from actions.ses_payload import compact_json
 from actions.webhook_formats.reply_text import reply_text
 from mail.address_list import NamedAddress, parse_address_list
+from mail.octets import whole
 from mail.words import decode_words
 
 _IDS = uuid.UUID("5b5a4f0e-0d37-5c55-9f77-3f5f1a5c7f55")  # ours: names are keys of steps
@@ -17,7 +18,7 @@ _KNOWN = frozenset({"from", "to", "cc", "bcc", "subject", "date", "reply-to", "c
 
 
 def body(context: Context, links: ContentLinks | None) -> tuple[str, bytes]:  # noqa: ARG001
-    content = mime_content(context.raw)
+    content = mime_content(whole(context.raw))
     authors = _addresses(context, "From")
     author = authors[0] if authors else _full("", "")
     recipients = context.step.recipients

@@ -9,12 +9,13 @@ from actions.content_links import ContentLinks
 from actions.mime_content import Attached, MimeContent, mime_content
 from actions.protocol import Context
 from actions.webhook_formats.form_data import FormFile, form_data
+from mail.octets import whole
 from mail.verdict import Status, Verdicts
 from mail.words import decode_words
 
 
 def body(context: Context, links: ContentLinks | None) -> tuple[str, bytes]:  # noqa: ARG001
-    content = mime_content(context.raw)
+    content = mime_content(whole(context.raw))
     files = [_file(number, part) for number, part in enumerate(content.attachments, 1)]
     return form_data(context.step.key, _fields(context, content), files)
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actions.ciphers import SealedOctets, seal
 from actions.disk import Disk
 from actions.envelope_encryption import WRAPPINGS, Encryption, is_sealed, read_envelope, rewrapped, unseal_object
 from actions.key_files import KeyFiles
@@ -21,6 +22,7 @@ from actions.object_store import ObjectStore
 from actions.protocol import Parked
 from mail.address import parse_mailbox
 from mail.errors import GatepostError, Malformed, Permanent
+from mail.octets import pieces, whole
 from mail.outcome import Result
 
 CONTENT = b"X-Ours: yes\r\n" + RAW
@@ -97,10 +99,28 @@ async def test_what_is_sealed_is_unsealed(plain: bytes) -> None:
     assert await unseal_object(sealed.body, sealed.metadata, provider) == plain
 
 
-async def test_a_large_object_is_sealed_beside_the_loop(kms: Kms) -> None:
-    plain = bytes(3 << 20)
+async def test_a_large_object_is_sealed_as_it_is_read(kms: Kms) -> None:
+    plain = bytes(range(256)) * (3 << 12)
     sealed = await encryption(kms).seal(plain, key="alias/mail", message_id=ID, rule="a")
-    assert await unseal_object(sealed.body, sealed.metadata, kms) == plain
+    assert not isinstance(sealed.body, bytes)
+    assert await unseal_object(b"".join(pieces(sealed.body)), sealed.metadata, kms) == plain
+
+
+@given(st.binary(max_size=200), st.integers(1, 250))
+def test_what_is_sealed_in_pieces_is_what_is_sealed_at_once_and_can_be_read_again(plain: bytes, size: int) -> None:
+    key, nonce = bytes(range(32)), bytes(12)
+    sealed = SealedOctets(key, nonce, plain)
+    assert len(sealed) == len(plain) + 16
+    for _ in range(2):
+        assert b"".join(pieces(sealed, size=size)) == seal(key, nonce, plain)
+    assert whole(sealed) == seal(key, nonce, plain)
+
+
+def test_sealed_octets_are_never_read_out_of_order() -> None:
+    sealed = SealedOctets(bytes(32), bytes(12), b"x" * 100)
+    assert len(sealed[:10]) == 10
+    with pytest.raises(ValueError, match="in order"):
+        sealed[20:30]
 
 
 def changed_description(metadata: dict[str, str], **more: str) -> str:

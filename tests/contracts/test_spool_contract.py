@@ -111,6 +111,48 @@ async def finished(spool, number=1, at=NOON, state=MessageState.DONE, **changes)
     await finish(spool, job, state)
 
 
+class TestArriving:
+    """A large message that comes in pieces."""
+
+    LARGE = HEADER + b"0123456789abcde\n" * 40_000
+
+    async def come(self, spool):
+        arriving = spool.arriving()
+        for at in range(0, len(self.LARGE), 65_536):
+            await arriving.write(self.LARGE[at : at + 65_536])
+        return arriving, await arriving.finish()
+
+    async def test_what_came_in_pieces_is_the_message(self, spool):
+        arriving, content = await self.come(spool)
+        assert (len(content), content[10:20]) == (len(self.LARGE), self.LARGE[10:20])
+        assert await spool.accept(accepted(raw=content)) is not None
+        await arriving.discard()
+        await arriving.discard()
+        assert await spool.body(identity(1)) == self.LARGE
+        kept = await spool.content(identity(1))
+        assert (len(kept), kept[:], kept[7:9]) == (len(self.LARGE), self.LARGE, self.LARGE[7:9])
+        assert (await spool.message(identity(1))).header == HEADER
+
+    async def test_what_is_discarded_can_be_read_and_is_not_there(self, spool):
+        arriving, content = await self.come(spool)
+        await arriving.discard()
+        assert content[:] == self.LARGE
+        with pytest.raises(NotFound):
+            await spool.content(identity(1))
+
+    async def test_a_rejected_message_keeps_its_header_alone(self, spool):
+        arriving, content = await self.come(spool)
+        await spool.accept(accepted(raw=content, keep_body=False, job=None))
+        await arriving.discard()
+        assert (await spool.message(identity(1))).header == HEADER
+        with pytest.raises(NotFound):
+            await spool.content(identity(1))
+
+    async def test_a_small_message_is_read_alike(self, spool):
+        await spool.accept(accepted())
+        assert (await spool.content(identity(1)))[:] == RAW
+
+
 class TestAccept:
     async def test_the_first_job_comes_leased_to_the_caller(self, spool):
         job = await spool.accept(accepted())

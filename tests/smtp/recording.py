@@ -8,7 +8,7 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.reply import NO_SUCH_MAILBOX, OK, RECIPIENT_OK, SENDER_OK, Reply
 from smtp.config import SmtpConfig
-from smtp.events import Breathe, Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
+from smtp.events import Arrived, Breathe, Close, Data, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
 from smtp.machine import Machine
 
 CLIENT = Client(ip="192.0.2.1", port=4711)
@@ -51,15 +51,17 @@ class Recording:
     async def arrived(self, octets: bytes) -> None:
         self.arrived_octets += octets
 
-    async def data(self, envelope: Envelope, raw: bytes) -> Reply:
+    async def data(self, envelope: Envelope, rest: bytes) -> Reply:
         self._maybe_fail("data")
         if self.gate is not None:
             await self.gate.wait()
+        raw, self.arrived_octets = self.arrived_octets + rest, b""
         self.messages.append((envelope, raw))
         self.log.append(("data", raw))
         return self.data_reply
 
     async def reset(self) -> None:
+        self.arrived_octets = b""
         self.log.append(("reset",))
 
     async def refused(self, command: str, reply: Reply, limit: str, sender: Mailbox | None = None) -> None:
@@ -82,7 +84,8 @@ class Talk:
     def __init__(self, config: SmtpConfig = CONFIG, client: Client = CLIENT) -> None:
         self.machine = Machine(config, client)
         self.events: list[Event] = []
-        self.messages: list[tuple[Envelope, bytes]] = []
+        self.messages: list[tuple[Envelope, bytes]] = []  # whole ones
+        self.arriving = b""
         self.answers: dict[type, Reply | None] = {}
         self.replies = b""
         self.turn()
@@ -97,8 +100,13 @@ class Talk:
 
     def _answer(self, event: Event) -> Reply | None:
         match event:
-            case Data(envelope, raw):
-                self.messages.append((envelope, raw))
+            case Arrived(octets):
+                self.arriving += octets
+                return None
+            case Data(envelope, rest, octets):
+                assert octets == len(self.arriving) + len(rest)
+                self.messages.append((envelope, self.arriving + rest))
+                self.arriving = b""
                 return self.answers.get(Data, OK)
             case Mail():
                 return self.answers.get(Mail, SENDER_OK)
@@ -108,7 +116,10 @@ class Talk:
                 return self.answers.get(type(event))
             case Verb():
                 return OK
-            case Reset() | Refused() | Close() | StartTls() | Breathe():
+            case Reset():
+                self.arriving = b""
+                return None
+            case Refused() | Close() | StartTls() | Breathe():
                 return None
 
     def say(self, *lines: bytes | str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from mail.client import Client, Tls
 from mail.reply import NO_SUCH_MAILBOX, OK, TRY_AGAIN, Reply
 from smtp.config import Limits, SmtpConfig
-from smtp.events import Close, Data, Event, Greet, Hello, Mail, Rcpt, Reset, StartTls, Verb
+from smtp.events import Arrived, Close, Data, Event, Greet, Hello, Mail, Rcpt, Reset, StartTls, Verb
 from smtp.machine import Machine
 from tests.smtp.recording import CLIENT, CONFIG
 
@@ -36,6 +36,7 @@ class Watched:
         self.config = config
         self.owed: Event | None = None
         self.seen: list[type] = []
+        self.arrived = b""
         self.is_open = self.is_closed = self.said_hello = False
         self.taken = 0
         self.turn()
@@ -109,7 +110,11 @@ class Watched:
                 assert not self.is_open
             case Rcpt():
                 assert self.is_open
-            case Data(envelope, raw):
+            case Arrived(octets):
+                self.arrived += octets
+            case Data(envelope, rest, octets):
+                raw, self.arrived = self.arrived + rest, b""
+                assert octets == len(raw)
                 assert self.is_open
                 assert 1 <= len(envelope.recipients) <= min(self.taken, self.config.limits.recipients)
                 assert raw == b"" or raw.endswith(b"\r\n")
@@ -117,6 +122,7 @@ class Watched:
                 assert len(raw) <= self.config.limits.message_octets + 2
             case Reset():
                 assert self.is_open
+                self.arrived = b""
                 self.is_open = False
             case StartTls():
                 assert not self.is_open

@@ -1,4 +1,4 @@
-"""A large message is told of while it arrives: in order, dots removed, never more than `data` gives, however it was cut."""
+"""A large message is told of while it arrives: in order, dots removed, all but its end, however it was cut."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from mail.crlf import normalise
 from smtp.config import BareNewline, Limits
 from smtp.content import LARGE_OCTETS, TELL_OCTETS, DotContent
 from smtp.events import Arrived, Data, Reset
@@ -61,13 +62,66 @@ def test_chunks_are_told_of_too(torture: int) -> None:
         assert len(arrived(talk)) > len(raw) - TELL_OCTETS - 4
 
 
-@pytest.mark.parametrize("more", [{"bare_newline": BareNewline.NORMALISE}, {}])
-def test_small_messages_and_those_put_right_are_not_told_of(more: dict[str, BareNewline]) -> None:
-    talk = Talk(replace(CONFIG, **more)).open()
+def test_small_messages_are_not_told_of() -> None:
+    talk = Talk().open()
     talk.say("DATA")
-    talk.send_in(cut(stuffed(LARGE if more else LARGE[: LARGE.index(b"\r\n", 150_000) + 2]), random.Random(1)))
+    talk.send_in(cut(stuffed(LARGE[: LARGE.index(b"\r\n", 150_000) + 2]), random.Random(1)))
     assert len(talk.messages) == 1
     assert talk.told(Arrived) == []
+
+
+@pytest.mark.parametrize("by", ["DATA", "BDAT"])
+def test_line_ends_are_put_right_as_they_come_wherever_the_message_is_cut(by: str, torture: int) -> None:
+    chance = random.Random(5321)
+    lenient = replace(CONFIG, bare_newline=BareNewline.NORMALISE)
+    bare = b"A: b\n\r\n" + b"one\rtwo\nthree\r\n\r\r\n\n\r\n. not the end\n..\r" * (LARGE_OCTETS // 30)
+    for end in (b"\r\n", b"x\r", b"x\n") if by == "BDAT" else (b"\r\n",):
+        for _ in range(3 * torture):
+            talk = Talk(lenient).open()
+            raw = bare + end
+            if by == "DATA":
+                talk.say("DATA")
+                talk.send_in(cut(stuffed(raw), chance))
+            else:
+                talk.send_in(cut(b"BDAT %d LAST\r\n%s" % (len(raw), raw), chance))
+            ((_, given),) = talk.messages
+            assert given == normalise(raw)
+            assert len(arrived(talk)) > LARGE_OCTETS
+
+
+@pytest.mark.parametrize("way", ["DATA", "BDAT", "BDAT, a CR last"])
+def test_a_message_that_grows_beyond_the_limit_when_its_line_ends_are_put_right_is_refused(way: str) -> None:
+    raw = b"A: b\r\n\r\n" + b"\n" * (LARGE_OCTETS * 3 // 2)
+    if way == "BDAT, a CR last":
+        raw = b"A: b\r\n\r\n" + b"x" * (LARGE_OCTETS * 2 - 9) + b"\r"
+    sent = b"DATA\r\n" + raw + b"\r\n.\r\n" if way == "DATA" else b"BDAT %d LAST\r\n%s" % (len(raw), raw)
+    talk = Talk(
+        replace(CONFIG, bare_newline=BareNewline.NORMALISE, limits=Limits(message_octets=LARGE_OCTETS * 2))
+    ).open()
+    talk.send_in(cut(sent, random.Random(2)))
+    assert talk.replies.count(b"552 5.3.4") == 1
+    assert talk.messages == []
+
+
+def test_dots_that_were_doubled_on_the_way_do_not_count_against_the_limit() -> None:
+    raw = b"A: b\r\n\r\n" + b".\r\n" * 1000
+    for limit, code in ((len(raw), b"250"), (len(raw) - 1, b"552")):
+        talk = Talk(replace(CONFIG, limits=Limits(message_octets=limit))).open()
+        talk.say("DATA")
+        before = len(talk.replies)
+        talk.send_in(cut(stuffed(raw), random.Random(limit)))
+        assert talk.replies[before : before + 3] == code
+
+
+@pytest.mark.parametrize("bare_newline", list(BareNewline))
+def test_however_large_a_message_is_little_of_it_lies_in_memory(bare_newline: BareNewline) -> None:
+    chance = random.Random(1870)
+    talk = Talk(replace(CONFIG, bare_newline=bare_newline)).open()
+    talk.say("DATA")
+    for piece in cut(stuffed(LARGE * 8), chance):
+        talk.send(piece)
+        assert talk.machine.held < LARGE_OCTETS + 300_000
+    assert len(talk.messages[0][1]) == len(LARGE * 8)
 
 
 def test_a_message_that_is_refused_half_way_is_dropped_after_what_was_told() -> None:
