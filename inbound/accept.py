@@ -90,7 +90,7 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     envelope = _completed(delivery, services.settings.hostname)
     too_big = header_refusal(delivery.raw, services.settings)
     message = Message.of(b"" if too_big else delivery.raw)
-    row = changed(_row(delivery, envelope, message, now), size=len(delivery.raw))
+    row = _row(delivery, envelope, message, now)
     if too_big is not None:
         return await _turned_away(row, too_big, services)
     if len(message.header.all("Received")) > services.settings.most_received_fields:
@@ -112,7 +112,7 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     )
     for crash in examined.crashes:
         log.error("session %s: a check crashed: %s", delivery.session, crash)
-    row = changed(row, detail=examined.detail)
+    row = changed(row, detail=examined.detail) if examined.detail else row
     if examined.detail.startswith(UNSCANNED):
         services.counters.add("unscanned_total")
     if examined.refusal is not None:
@@ -167,7 +167,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
     if decision.kind == "defer":
         return await _turned_away(changed(row, by=decision.rule), decision.reply or TRY_AGAIN, services)
     reply = decision.reply if decision.reply is not None else ACCEPTED.because(f"Ok {receipt.message_id}")
-    unit = unit_of(receipt, delivery.raw, changed(row, id=receipt.message_id, by=decision.rule), decision, reply)
+    unit = unit_of(receipt, delivery.raw, row, decision, reply)
     try:
         job = await services.spool.accept(unit)
     except Full:
@@ -193,6 +193,8 @@ def unit_of(receipt: Receipt, raw: Octets, row: HistoryRow, decision: Dispositio
     )
     history = changed(
         row,
+        id=receipt.message_id,
+        by=decision.rule,
         phase="accepted" if accepted else "data",
         outcome="accepted" if accepted else "refused",
         reply=str(reply),
@@ -243,7 +245,7 @@ def _row(delivery: Delivery, envelope: Envelope, message: Message, now: datetime
         outcome="refused",
         subject=decode_words(message.header.text("Subject") or "")[:_SHOWN],  # as people know and look for it
         header_from=decode_outside_quotes(message.header.text("From") or "")[:_SHOWN],
-        size=len(message.raw),
+        size=len(delivery.raw),
     )
 
 

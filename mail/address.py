@@ -8,6 +8,7 @@ that would be valid under SMTPUTF8.
 
 import ipaddress
 import re
+from functools import lru_cache
 
 import idna
 
@@ -48,10 +49,7 @@ class Mailbox(Value, frozen=True, kw_only=True):
     domain: str
 
     def __str__(self) -> str:
-        local = self.local_part
-        if not _UTF8_DOT_STRING.match(local):
-            local = '"' + _NEEDS_QUOTES.sub(r"\\\g<0>", local) + '"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return _written(self.local_part, self.domain)
 
     @property
     def base(self) -> str:
@@ -63,6 +61,13 @@ class Mailbox(Value, frozen=True, kw_only=True):
         """What stands behind the first `+`, or None (SES: recipient conditions)."""
         base, plus, label = self.local_part.partition("+")
         return label if plus and base else None
+
+
+@lru_cache(maxsize=1024)  # a message's two addresses are written half a dozen times
+def _written(local: str, domain: str) -> str:
+    if not _UTF8_DOT_STRING.match(local):
+        local = '"' + _NEEDS_QUOTES.sub(r"\\\g<0>", local) + '"'
+    return f"{local}@{domain}" if domain else local
 
 
 def parse_domain(text: str) -> str:

@@ -15,6 +15,8 @@ from mail.words import decode_words
 _TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*"?|<(?:"(?:[^"\\]|\\.)*"|[^>"])*>?|[,;:]|\[[^\]]*\]?|[^",;:<\[\s]+|\s+|.', re.DOTALL
 )
+# One mailbox as nearly all From fields have it: a name in quotes without an escape, or of plain words, and then the address.
+_PLAIN = re.compile(r'(?:\s*+"([^"\\(]*+)"\s*+|([^",;:<>()\[\]]*+))<([^\s",;:<>()\[\]]++)>\s*+\Z')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PHRASE_SPECIALS = re.compile(r'[()<>@,;:\\".\[\]]')
 
@@ -42,6 +44,13 @@ class NamedAddress:
 
 def parse_address_list(text: str) -> list[NamedAddress]:
     """Every mailbox in order, members of groups included."""
+    if plain := _PLAIN.match(text):
+        quoted, word, address = plain.groups()
+        return [NamedAddress(display=" ".join(decode_words(quoted or word or "").split()), address=address)]
+    return _read(text)
+
+
+def _read(text: str) -> list[NamedAddress]:
     found: list[NamedAddress] = []
     words: list[str] = []
     angle: str | None = None

@@ -17,11 +17,12 @@ _PAIRS = tuple(
     high + low for high in _DIGITS for low in _DIGITS
 )  # 10 bits each, for the standard library takes them one by one
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def message_id(received_at: datetime, shard: int, entropy: bytes) -> str:
     """An id from its parts; `entropy` is 17 bytes from `secrets.token_bytes`."""
-    milliseconds = (received_at - _EPOCH) // timedelta(milliseconds=1)
+    milliseconds = (received_at - _EPOCH) // _MILLISECOND
     return _encode(milliseconds.to_bytes(6, "big") + bytes((shard,)) + entropy)
 
 

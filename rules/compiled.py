@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from mail.address import Mailbox
 from rules.captures import Capture, captured, captures_of
@@ -93,6 +93,9 @@ class CompiledBook:
 
     def wanting(self, mailboxes: Iterable[Mailbox]) -> dict[int, tuple[Mailbox, ...]]:
         """The positions of the rules that want any of these, in order, each with the mailboxes that it wants."""
+        mailboxes = tuple(mailboxes)
+        if len(mailboxes) == 1:
+            return dict.fromkeys(self._index.wants(mailboxes[0]), mailboxes)
         wanted: dict[int, list[Mailbox]] = {}
         for mailbox in mailboxes:
             for position in self._index.wants(mailbox):
@@ -122,7 +125,12 @@ class CompiledBook:
 
     def needs(self, mailboxes: Iterable[Mailbox]) -> Needs:
         asked = frozenset[str]().union(*(self.rules[position].needs for position in self.wanting(mailboxes)))
-        return Needs(**dict.fromkeys(asked, True))
+        return _needs(asked)
+
+
+@lru_cache(maxsize=64)  # every set of words that a condition may ask for
+def _needs(asked: frozenset[str]) -> Needs:
+    return Needs(**dict.fromkeys(asked, True))
 
 
 def _compile_rule(rule: Rule, position: int, lists: AddressLists) -> CompiledRule:

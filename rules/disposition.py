@@ -69,6 +69,8 @@ def _first_deferring(end: Evaluation) -> str:
 
 def _surely_bounced(end: Evaluation) -> dict[Mailbox, _Bounced]:
     """The first Bounce of each recipient that is bounced on every path, in the order of the walk."""
+    if not any(trace.step.spec.type == "bounce" for trace in end.steps):
+        return {}
     positions = {rule.rule.name: rule.position for rule, _ in _decisions(end)}
     sure_until = min(
         ((rule.position, _LAST) for rule, decision in _decisions(end) if decision.unknown and rule.can_change_course),

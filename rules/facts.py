@@ -5,7 +5,6 @@ condition is monotone: what it says of few facts it says of more, unless it said
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from mail.address import Mailbox
 from mail.client import Client
 from mail.headers import Field, HeaderView, header_field
 from mail.receipt import Attachment, Receipt
+from mail.values import Value, changed
 from mail.verdict import Verdicts
 
 
@@ -23,8 +23,7 @@ class Text(NamedTuple):
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts:
+class Facts(Value, frozen=True, kw_only=True, dict=True):
     """One message, or as much of it as is known. `size` is in octets; the one the client declared, until the message is there."""
 
     client: Client
@@ -63,7 +62,7 @@ class Facts:
         header = HeaderView(
             (top, *self.header.fields), self.header.body_start, has_bare_line_ends=self.header.has_bare_line_ends
         )
-        return replace(self, header=header)
+        return changed(self, header=header)
 
     @cached_property
     def addresses(self) -> dict[str, tuple[list[Text], frozenset[str]]]:

@@ -5,13 +5,12 @@
 """
 
 import re
-from dataclasses import dataclass
 
 from mail.address import Mailbox, NeedsSmtputf8, parse_domain, parse_path
 from mail.client import Client, canonical_ip
 from mail.errors import Malformed
 from mail.reply import BAD_ADDRESS, BAD_PARAMETER, BAD_SENDER, MESSAGE_TOO_BIG, NEEDS_SMTPUTF8, SYNTAX_ERROR, Reply
-from mail.values import changed
+from mail.values import Value, changed
 
 # A quoted local-part may hold spaces and angle brackets; a space behind the colon is common in the wild.
 _PATH = r' *(<(?:[^"<>]|"(?:[^"\\]|\\.)*")*>)((?: +[^ ]+)*) *\Z'
@@ -38,8 +37,7 @@ class Refusal(Exception):
         self.sender = sender
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailArgument:
+class MailArgument(Value, frozen=True, kw_only=True):
     reverse_path: Mailbox | None
     declared_size: int | None = None
     body: str = "7BIT"

@@ -23,7 +23,6 @@ CHUNK_OCTETS = 64 * 1024
 
 _WSP = b" \t"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_UNEVEN = re.compile(rb"[\t\r\n]|  ")
 _WSP_RUN = re.compile(rb"[ \t]+")
 
 
@@ -169,8 +168,6 @@ def relaxed_field(name: str, value: bytes) -> bytes:
 
 
 def relaxed_value(value: bytes) -> bytes:
-    if _UNEVEN.search(value) is None:
-        return value.strip(b" ")  # most values want no more
     if b"\r" in value:
         value = value.replace(b"\r\n", b"")
     # split() also takes \v, \f and bare line ends for white space, which RFC 6376 §2.8 does not.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mail.address_list import parse_address_list
+from mail.address_list import _read, parse_address_list
 from mail.charset import charset, decoded
 from mail.words import decode_outside_quotes, decode_words
 
@@ -120,3 +120,32 @@ def test_whatever_a_charset_reads_is_text_that_can_be_written(codec, octets):
     for errors in ("replace", "backslashreplace"):
         decoded(octets, codec, errors).encode()
     decode_words(f"=?{codec}?b?{base64.b64encode(octets).decode()}?=").encode()
+
+
+PIECES = [
+    '"',
+    "<",
+    ">",
+    "a",
+    "B c",
+    "@",
+    "b.example",
+    " ",
+    "\t",
+    ",",
+    ";",
+    ":",
+    "(",
+    ")",
+    "\\",
+    "[",
+    "]",
+    "=?utf-8?Q?a_b?=",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.sampled_from(["", "A ", '"A, B" ', '" x"']))
+def test_a_plain_field_reads_as_the_tolerant_reader_has_it(text, name):
+    for written in (text, f"{name}<{text}>", f"{text}<a@b.example>"):
+        assert parse_address_list(written) == _read(written)

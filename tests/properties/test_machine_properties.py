@@ -374,9 +374,9 @@ def test_an_answer_over_few_facts_holds_over_all(condition: Condition, message: 
     # What may still be unknown at some moment of the session.
     unknowns = ("size", "recipients_count", "verdicts", "header", "attachments", "longest_line", "dnsbl")
     hidden = data.draw(st.sets(st.sampled_from(unknowns)))
-    few = replace(full, **dict.fromkeys(hidden), name_is_final=False)
+    few = changed(full, **dict.fromkeys(hidden), name_is_final=False)
     if data.draw(st.booleans()):
-        few = replace(few, client=changed(few.client, name=None))
+        few = changed(few, client=changed(few.client, name=None))
     test = compile_condition(condition, AddressLists(LISTS)).test
     mailbox = message.envelope.mailboxes[0]
     early = test(few, mailbox).result
