@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -20,6 +21,7 @@ from http_rig import Rig, serving
 from sns_world import ARN, topic, verify
 
 from gatepost.publishing import Publishing, keep_noticing
+from gatepost.sns_signer import SnsSigner
 from rules.load import load_text
 from rules.model import ActionSpec
 from spool.subscriptions import SubscriptionState, open_subscriptions
@@ -219,6 +221,26 @@ async def test_the_certificate_is_served_under_its_name_alone(rig: Rig, tmp_path
     ):
         assert (await rig.get(path))[0] == 404
     assert stat.S_IMODE((tmp_path / "sns-signing.pem").stat().st_mode) == 0o600
+
+
+# What validators in use ask of the certificate's URL before they fetch it.
+VALIDATORS = {
+    "sns-validator (npm), aws-sdk-sns (Ruby), aws-php-sns-message-validator, .NET: host": (
+        r"https://sns\.[a-zA-Z0-9\-]{3,}\.amazonaws\.com(\.cn)?/[^?#]*\.pem"
+    ),
+    "go.sns: host and name": (
+        r"https://sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?/SimpleNotificationService-[a-zA-Z0-9]{32}\.pem"
+    ),
+    "validatesns, sns-message-validator (Python)": r"https://sns\.[-a-z0-9]+\.amazonaws\.com(?:\.cn)?/[^?#]*\.pem",
+}
+
+
+@pytest.mark.parametrize("pattern", VALIDATORS.values(), ids=VALIDATORS)
+async def test_validators_in_use_trust_the_certificates_url_where_it_is_set_to_amazons(
+    tmp_path: Path, pattern: str
+) -> None:
+    signer = SnsSigner(tmp_path, "https://sns.eu-west-1.amazonaws.com", "mx.example.com", Clock())
+    assert re.fullmatch(pattern, await signer.certificate_url())
 
 
 @pytest.mark.parametrize(
