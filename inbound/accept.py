@@ -47,6 +47,7 @@ T = TypeVar("T")
 log = logging.getLogger("gatepost.inbound")
 _ENTROPY_OCTETS = 17
 _SHOWN = 998
+_RECEIVED_LIMIT = "smtp.received_limit"
 
 
 class Delivery(Value, frozen=True, kw_only=True):
@@ -94,7 +95,8 @@ async def take(delivery: Delivery, services: Services) -> Reply:
     if too_big is not None:
         return await _turned_away(row, too_big, services)
     if len(message.header.all("Received")) > services.settings.most_received_fields:
-        return await _turned_away(row, LOOP_DETECTED, services)
+        services.counters.add("limited_total", limit=_RECEIVED_LIMIT)
+        return await _turned_away(changed(row, by=_RECEIVED_LIMIT), LOOP_DETECTED, services)
     client = _with_protocol(delivery.client, envelope)
     examined = await examine(
         Incoming(

@@ -9,6 +9,7 @@ from inbound.admission import storage_refusal
 from inbound.ports import InboundSettings
 from mail.address import Mailbox, parse_mailbox
 from mail.client import Client
+from mail.counters import key
 from mail.envelope import Envelope, Recipient
 from mail.errors import Temporary
 from mail.ids import is_message_id, shard_of
@@ -218,6 +219,9 @@ async def test_a_loop_is_found_by_its_received_fields() -> None:
     hop = b"Received: from x by y; Sat, 21 Nov 2026 12:00:00 +0000\r\n"
     assert (await rig.send("support@example.com", raw=hop * 100 + MESSAGE))[-1].code == 250
     assert str((await rig.send("support@example.com", raw=hop * 101 + MESSAGE))[-1]) == "554 5.4.6 Mail loop detected"
+    (row, *_) = [each for each in await rig.history() if each.outcome == "refused"]
+    assert row.by == "smtp.received_limit"
+    assert rig.services.counters.snapshot()[key("limited_total", limit="smtp.received_limit")] == 1
     assert len(rig.judged) == 1
 
 
