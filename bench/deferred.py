@@ -1,77 +1,104 @@
-"""A state directory with very many messages whose delivery is to be tried again later.
+"""A state directory with very many messages whose delivery failed and is to be tried again.
 
     python -m bench.deferred DIRECTORY [--jobs 1000000] [--shards 2]
 
-One message of each shard goes through the spool as any other would, up to the retry that its record asks for; the rest are its
-copies, row for row, under ids of their own. Retries are spread over the four hours that SES allows, from an hour on. What opening
-such a shard and asking it for work costs is printed, beside an empty one.
+A gateway takes a message for each shard, whose webhook nobody answers; the rest are its copies, row for row, with ids of their own.
+Half of the retries are spread over the four hours that SES allows, from an hour on; the others are due, behind the destination that
+is down. What opening such a shard and asking it for work costs is printed, beside an empty one.
 """
 
 import argparse
 import asyncio
+import json
+import os
+import smtplib
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench.spool import unit
 from mail.ids import message_id
-from mail.outcome import Result
-from mail.values import changed
 from spool.database import open_spool
-from spool.ports import JobChange, JobKind, LedgerRow, MessageState, NewJob, Recorded
+from spool.ports import Wanted
 from spool.schema import micros
 from spool.shard_lock import FILE, shard_directory
 
-HEADER = b"From: a@sender.example\r\nSubject: later\r\n\r\n"
-RECEIPT = b'{"message_id":"' + b"x" * 500 + b'"}'  # less than a real one, so that the disk holds a million
+ROOT = Path(__file__).parent.parent
+DEAD = "http://127.0.0.1:9/"  # the port of discard, which nobody serves
+BOOK = {
+    "version": 1,
+    "domains": ["rcpt.test"],
+    "rule_sets": {"default": [{"name": "hook", "actions": [{"webhook": {"url": DEAD}}]}]},
+}
+MESSAGE = b"From: a@sender.example\r\nTo: hook@rcpt.test\r\nSubject: later\r\n\r\nlater\r\n"
 FIRST, SPREAD = timedelta(hours=1), timedelta(hours=3)
 _EACH = 20_000
+_PATIENCE_SECONDS = 60.0
 
 
-async def _one(directory: Path, shard: int, now: datetime) -> str:
-    """Accept a message, and let its only step fail for now; its id."""
-    spool = open_spool(directory, shard)
-    made = changed(unit(0, 1600), receipt=RECEIPT, raw=HEADER + b"later\r\n", header_octets=len(HEADER))
-    name = message_id(now, shard, bytes(17))
-    row = changed(made.history, id=name, at=now)
-    walk = NewJob(kind=JobKind.WALK, message_id=name, key=f"{name}/0", not_before=now)
-    job = await spool.accept(changed(made, message_id=name, received_at=now, history=row, job=walk))
-    assert job is not None  # it was asked for
-    step = LedgerRow(
-        message_id=name,
-        evaluation=0,
-        rule="hook",
-        index=0,
-        recipient="",
-        action="webhook",
-        position=0,
-        result=Result.RETRYING,
-        at=now,
-        detail="503 from hook.example",
-    )
-    retry = NewJob(
-        kind=JobKind.STEP,
-        message_id=name,
-        key=f"{name}/0/hook/0",
-        not_before=now + FIRST,
-        expires_at=now + FIRST + SPREAD,
-        destination="hook.example",
-        attempts=1,
-        last="503 from hook.example",
-    )
-    await spool.record(
-        Recorded(
-            message_id=name,
-            ledger=(step,),
-            job=JobChange(id=job.id),
-            new_jobs=(retry,),
-            state=MessageState.RETRYING,
-        )
-    )
-    await spool.close()
-    return name
+@contextmanager
+def _serving(directory: Path, workers: int) -> Iterator[str]:
+    """A gateway on this state directory; where it listens."""
+    with tempfile.TemporaryDirectory() as scratch:
+        rules, ready = Path(scratch) / "rules.json", Path(scratch) / "ready"
+        rules.write_text(json.dumps(BOOK))
+        command = [sys.executable, "-m", "gatepost", "serve", "--quiet", "--listen", "127.0.0.1:0"]
+        command += [
+            "--data",
+            str(directory),
+            "--rules",
+            str(rules),
+            "--ready-file",
+            str(ready),
+            "--workers",
+            str(workers),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "GATEPOST_VERDICTS__CHECKS": "none"}
+        with subprocess.Popen(command, cwd=scratch, env=environment, stdout=subprocess.DEVNULL) as process:
+            try:
+                _until(lambda: ready.exists() or process.poll() is not None)
+                yield str(json.loads(ready.read_text())["smtp"][0])
+            finally:
+                process.terminate()
+
+
+def _until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the gateway has not done its part")
+        time.sleep(0.05)
+
+
+def _failed_in(path: Path) -> list[tuple[str]]:
+    """The messages of a shard that wait for a retry."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT message_id FROM job WHERE kind = 'step' AND state = 'ready' AND last <> ''"
+        ).fetchall()
+
+
+def _templates(directory: Path, shards: int) -> list[str]:
+    """Have one message at least fail for now in each shard; the id of one for each."""
+    paths = [shard_directory(directory, shard) / FILE for shard in range(shards)]
+    with _serving(directory, shards) as address:
+
+        def tried() -> bool:
+            if not all(map(_failed_in, paths)):
+                with smtplib.SMTP(address) as client:
+                    client.sendmail("a@sender.example", ["hook@rcpt.test"], MESSAGE)
+                time.sleep(0.5)
+            return all(map(_failed_in, paths))
+
+        _until(tried)
+    return [_failed_in(path)[0][0] for path in paths]
 
 
 def _copies(path: Path, shard: int, first: str, count: int, now: datetime) -> None:
@@ -82,22 +109,25 @@ def _copies(path: Path, shard: int, first: str, count: int, now: datetime) -> No
         table: connection.execute(f"SELECT * FROM {table} WHERE {column} = ?", (value,)).fetchone()
         for table, column, value in (
             ("history", "id", first),
-            ("content", "seq", 1),
             ("job", "message_id", first),
             ("ledger", "message_id", first),
         )
     }
-    last = rows["job"][0] >> 8
+    rows["content"] = connection.execute("SELECT * FROM content WHERE seq = ?", (rows["history"][0],)).fetchone()
+    last = connection.execute("SELECT max(id) >> 8 FROM job").fetchone()[0]
+    seq = connection.execute("SELECT max(seq) FROM history").fetchone()[0]
     for start in range(1, count, _EACH):
         made: dict[str, list[tuple[object, ...]]] = {table: [] for table in rows}
         for number in range(start, min(start + _EACH, count)):
             name = message_id(now + timedelta(milliseconds=number // 1000), shard, number.to_bytes(17, "big"))
-            due = micros(now + FIRST + SPREAD * (number * 7919 % count / count))
-            made["history"].append((number + 1, name, *rows["history"][2:]))
-            made["content"].append((number + 1, *rows["content"][1:]))
+            later = FIRST + SPREAD * (number * 7919 % count / count)
+            due, over = (micros(now + each) for each in (-later / 240 if number % 2 else later, FIRST + SPREAD))
+            made["history"].append((seq + number, name, *rows["history"][2:]))
+            _, at, receipt, *rest = rows["content"]
+            made["content"].append((seq + number, at, receipt.replace(first.encode(), name.encode()), *rest))
             key = f"{name}/0/hook/0"
             job = rows["job"]
-            made["job"].append((last + number << 8 | shard, job[1], name, key, *job[4:6], due, *job[7:]))
+            made["job"].append((last + number << 8 | shard, job[1], name, key, *job[4:6], due, over, *job[8:]))
             made["ledger"].append((name, *rows["ledger"][1:]))
         connection.execute("BEGIN")
         for table, new in made.items():
@@ -108,9 +138,10 @@ def _copies(path: Path, shard: int, first: str, count: int, now: datetime) -> No
 
 
 def fill(directory: Path, jobs: int, shards: int) -> None:
+    """Make the directory, with so many jobs in all."""
+    firsts = _templates(directory, shards)
     now = datetime.now(UTC)
-    for shard in range(shards):
-        first = asyncio.run(_one(directory, shard, now))
+    for shard, first in enumerate(firsts):
         _copies(shard_directory(directory, shard) / FILE, shard, first, jobs // shards, now)
 
 
@@ -120,9 +151,15 @@ async def _looked_at(directory: Path) -> dict[str, float]:
     began = time.perf_counter()
     spool = open_spool(directory, 0)
     took["opening"] = time.perf_counter() - began
-    for name, now in (("a look for work", datetime.now(UTC)), ("a claim of 64", datetime.now(UTC) + FIRST + SPREAD)):
+    now = datetime.now(UTC)
+    beside = Wanted(paused=frozenset({"127.0.0.1:9"}))
+    for name, at, wanted in (
+        ("a look for work", now, Wanted()),
+        ("a claim of 64", now + FIRST, Wanted()),
+        ("a claim beside a pause", now + FIRST, beside),
+    ):
         began = time.perf_counter()
-        await spool.claim(now, 64)
+        await spool.claim(at, 64, wanted)
         took[name] = time.perf_counter() - began
     await spool.close()
     return {name: seconds * 1e3 for name, seconds in took.items()}

@@ -72,7 +72,7 @@ class Gateway:
 
     async def operate(self, request: dict[str, Any]) -> Any:
         """Do what a command asks of our shards (`gatepost.control`)."""
-        self.library.refresh()
+        await self.library.follow()
         answer = await apply(self.spools, request, now=wire.now(), active=lambda: self.library.active().digest)
         for runner in self.runners.values():
             runner.wake()

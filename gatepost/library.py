@@ -1,10 +1,11 @@
 """Rule books by version: loading a file, choosing the active one, finding a message's own (semantics.md §4)."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from spool.ports import BookVersion, RuleBooks
 from verdicts.dns_lists import parse_dns_lists
 
 _KEPT_VERSIONS = 20
+_COMPILED_VERSIONS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class Library:
         self._store, self._settings, self._clock = store, settings, clock
         self._active: CompiledBook | None = None
         # Versions never change, so what is compiled stays right; the store is read once for each.
-        self._kept = lru_cache(maxsize=64)(lambda digest: compile_book(decode_book(store.content(digest))))
+        self._kept: dict[str, CompiledBook] = {}
 
     def use(self, settings: Settings) -> None:
         """From now on, in `load`."""
@@ -137,6 +139,14 @@ class Library:
         """Look at the pointer again: a command may have moved it."""
         self._active = None
 
+    async def follow(self) -> None:
+        """As `refresh`, under sessions: a version that is new here is compiled beside them, for a large one takes a while."""
+        version = self._store.active()
+        if version is not None and version.digest not in self._kept:
+            content = self._store.content(version.digest)
+            self._keep(version.digest, await asyncio.to_thread(_compiled, content))
+        self._active = None
+
     @property
     def is_crowded(self) -> bool:
         """Whether there is anything that `forget` could delete."""
@@ -149,7 +159,18 @@ class Library:
 
     def by_digest(self, digest: str) -> CompiledBook:
         """Raises `spool.ports.NotFound` for a version that is not kept any more."""
-        return self._kept(digest)
+        found = self._kept.get(digest)
+        return self._keep(digest, _compiled(self._store.content(digest))) if found is None else found
+
+    def _keep(self, digest: str, book: CompiledBook) -> CompiledBook:
+        if len(self._kept) >= _COMPILED_VERSIONS:
+            del self._kept[next(iter(self._kept))]
+        self._kept[digest] = book
+        return book
+
+
+def _compiled(content: bytes) -> CompiledBook:
+    return compile_book(decode_book(content))
 
 
 def _asked(settings: Settings) -> frozenset[str]:

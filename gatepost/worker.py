@@ -75,7 +75,7 @@ class Worker:
             case "ping":
                 return self._number
             case "rules":
-                (await self._gateway()).library.refresh()
+                await (await self._gateway()).library.follow()
             case "operate":
                 return await (await self._gateway()).operate(request["request"])
             case "use":
@@ -105,6 +105,7 @@ class Worker:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 gateway = await stack.enter_async_context(_gateway(start, self._on_event, self._everyone))
+                gateway.library.active()  # compiled before it is settled, and before a session waits for it
                 _settle_memory()
                 self._opened.set_result(gateway)
                 stopped = asyncio.create_task(self._stop.wait())
@@ -137,7 +138,7 @@ class Worker:
         except OSError as error:
             raise Permanent(str(error)) from error
         self._speak_as(settings)
-        gateway.library.refresh()
+        await gateway.library.follow()
 
     def _speak_as(self, settings: Settings) -> None:
         """In the form, and with what is left out, that the settings say."""
