@@ -21,6 +21,7 @@ from actions.ciphers import NONCE_OCTETS, TAG_OCTETS, SealedOctets, seal, unseal
 from actions.keys import Entropy, KeyProvider
 from mail.errors import Malformed
 from mail.octets import Octets, whole
+from mail.values import Value
 
 CIPHER = "AES/GCM/NoPadding"
 WRAPPINGS = ("kms", "kms+context")
@@ -30,11 +31,11 @@ _KEY, NONCE, _CIPHER, _WRAPPING, _TAG, LENGTH, _DESCRIPTION = (
     for name in ("key-v2", "iv", "cek-alg", "wrap-alg", "tag-len", "unencrypted-content-length", "matdesc")
 )
 _CIPHER_IN_CONTEXT = "aws:x-amz-cek-alg"
+_described = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode  # `json.dumps` would make one each time
 _AT_ONCE_OCTETS = 1 << 20  # about 0.1 ms of the loop's time; more is done by the thread that reads it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class Sealed(Value, frozen=True, kw_only=True):
     """An object as it is stored; `metadata` without S3's `x-amz-meta-`. A large `body` is made as it is read, in order."""
 
     body: Octets
@@ -71,7 +72,7 @@ class Encryption:
             _WRAPPING: self.wrapping,
             _TAG: str(TAG_OCTETS * 8),
             LENGTH: str(len(plain)),
-            _DESCRIPTION: json.dumps(description, sort_keys=True, separators=(",", ":")),
+            _DESCRIPTION: _described(description),
         }
         return Sealed(body=body, metadata=metadata)
 

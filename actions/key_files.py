@@ -15,9 +15,11 @@ import os
 import re
 import secrets
 import stat
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from spool.durable import make_durable, sync_directory, write_new
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9/_-]{0,127}\Z")  # KMS: alias names
 _FILE = re.compile(r"([1-9][0-9]{0,8})\.key\Z")
 _MOST_OCTETS = 4096
+_SETTLED_NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class KeyVersion:
         return f"KeyVersion({self.id}/{self.version})"
 
 
+@lru_cache(maxsize=1024)
 def key_name(reference: str) -> str:
     """The local name of `alias/NAME`, an ARN of an alias or key, or NAME itself. Raises `Permanent` for what is no name."""
     name = reference.split(":", 5)[-1] if reference.startswith("arn:") else reference
@@ -63,6 +67,7 @@ class KeyFiles:
         self._read: dict[tuple[str, int], tuple[tuple[int, ...], KeyVersion]] = {}
         self._places: dict[str, Path] = {}
         self._listed: dict[str, tuple[tuple[int, ...], list[int]]] = {}
+        self._current: dict[str, tuple[list[str], list[tuple[int, ...]], KeyVersion]] = {}
 
     def names(self) -> list[str]:
         try:
@@ -82,22 +87,35 @@ class KeyFiles:
         """The versions that there are, by the files' names alone; [] for no key."""
         place = self._place(name)
         try:
-            state = _state(os.lstat(place))  # a file that comes or goes changes its directory's times
+            status = os.lstat(place)
+            state = _state(status)  # a file that comes or goes changes its directory's times
             kept = self._listed.get(name)
-            if kept is None or kept[0] != state:
-                found = sorted(int(match[1]) for match in map(_FILE.match, os.listdir(place)) if match)
-                self._forget(name)
-                kept = self._listed[name] = state, found
+            if kept is not None and kept[0] == state:
+                return kept[1]
+            found = sorted(int(match[1]) for match in map(_FILE.match, os.listdir(place)) if match)
         except (FileNotFoundError, NotADirectoryError):
             self._forget(name)
             return []
-        return kept[1]
+        self._forget(name)
+        if _is_settled(status):
+            self._listed[name] = state, found
+        return found
 
     def current(self, name: str) -> KeyVersion:
+        """The version that wraps. For every object: nothing is read while none of what was looked at has changed."""
+        kept = self._current.get(name)
+        if kept is not None and _states(kept[0]) == kept[1]:
+            return kept[2]
         numbers = self.numbers(name)
         if not numbers:
             raise Temporary(self._missing(name))
-        return self.read(name, numbers[-1])
+        place = str(self._place(name))
+        paths = [str(self.directory), place, os.path.join(place, f"{numbers[-1]}.key")]
+        states = _states(paths)
+        version = self.read(name, numbers[-1])
+        if states is not None and name in self._listed:
+            self._current[name] = paths, states, version
+        return version
 
     def read(self, name: str, number: int) -> KeyVersion:
         place = self._place(name)
@@ -165,6 +183,7 @@ class KeyFiles:
     def _forget(self, name: str) -> None:
         """No secret of a key whose files have changed stays in memory."""
         self._listed.pop(name, None)
+        self._current.pop(name, None)
         for each in [each for each in self._read if each[0] == name]:
             del self._read[each]
 
@@ -213,6 +232,19 @@ def decoded(value: Any) -> KeyVersion:
 def _state(status: os.stat_result) -> tuple[int, ...]:
     """Nobody changes a file, its mode, its owner or its place without one of these."""
     return status.st_ino, status.st_ctime_ns, status.st_size, status.st_mode, status.st_uid
+
+
+def _states(paths: list[str]) -> list[tuple[int, ...]] | None:
+    """None where one of them is not there."""
+    try:
+        return [_state(os.lstat(path)) for path in paths]
+    except OSError:
+        return None
+
+
+def _is_settled(status: os.stat_result) -> bool:
+    """Whether a change from now on shows in the times: some kernels' clocks for files stand still for up to 10 ms."""
+    return status.st_ctime_ns + _SETTLED_NANOSECONDS < time.time_ns()
 
 
 def _opened(path: Path, number: int) -> KeyVersion:

@@ -11,7 +11,6 @@ before it and the context are associated data: neither the id nor the version no
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -19,6 +18,7 @@ import msgspec
 from actions.ciphers import KEY_OCTETS, NONCE_OCTETS, TAG_OCTETS, seal, unseal
 from actions.key_files import KeyFiles, KeyVersion, key_name
 from mail.errors import Malformed, Permanent, Temporary
+from mail.values import Value
 
 _MAGIC = b"gpk1"
 _HEAD_OCTETS = len(_MAGIC) + 16 + 4
@@ -27,8 +27,7 @@ _WRAPPED_OCTETS = _HEAD_OCTETS + NONCE_OCTETS + KEY_OCTETS + TAG_OCTETS
 Entropy = Callable[[int], bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataKey:
+class DataKey(Value, frozen=True, kw_only=True):
     """A fresh 256-bit key, and what is kept of it. `repr` leaves the key out."""
 
     plain: bytes
@@ -46,7 +45,7 @@ class KeyProvider(Protocol):
 
 
 class LocalKeys:
-    """The local key store. Each call looks at the files, so a shredded key is gone at once."""
+    """The local key store. Each call looks whether the files are as they were, so a shredded key is gone at once."""
 
     def __init__(self, files: KeyFiles, entropy: Entropy = os.urandom) -> None:
         self._files = files

@@ -17,6 +17,7 @@ from typing import Any
 from actions.protocol import Context
 from mail.address import Mailbox
 from mail.errors import Malformed, Permanent
+from mail.values import Value
 from rules.object_keys import MATCH, RECIPIENT, Placeholder, Template, parse_template, per_recipient
 from rules.units import recipient_value
 
@@ -29,8 +30,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._@+=-]")
 _parsed = lru_cache(maxsize=1024)(parse_template)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectKey:
+class ObjectKey(Value, frozen=True, kw_only=True):
     """One object to write. `prefix` is what stands before the message id, as SES's JSON shows it."""
 
     key: str

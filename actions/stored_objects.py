@@ -2,20 +2,19 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from actions.envelope_encryption import Encryption, is_sealed
 from actions.object_key import ObjectKey
 from actions.protocol import Context, Parked
 from actions.ses_payload import compact_json
 from mail.octets import Octets, spliced
+from mail.values import Value
 
 _BATCH = 32
 _BATCH_OCTETS = 32 << 20  # a thousand recipients of a large message are not encrypted in memory side by side
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
+class StoredObject(Value, frozen=True, kw_only=True):
     """`body` and `metadata` as they are stored."""
 
     key: str

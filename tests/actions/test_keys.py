@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from acting import NOW
 
-from actions.key_files import KeyFiles, decoded, encoded, key_name
+from actions import key_files
+from actions.key_files import KeyFiles, KeyVersion, decoded, encoded, key_name
 from actions.keys import LocalKeys, is_local
 from mail.errors import GatepostError, Malformed, Permanent, Temporary
 
@@ -126,6 +127,47 @@ async def test_a_shredded_key_opens_nothing_any_more(files: KeyFiles, keys: Loca
     files.create("mail", NOW)
     with pytest.raises(Temporary):
         await keys.unwrap(made.wrapped, CONTEXT)
+
+
+def test_another_process_rotates_and_the_next_data_key_knows(files: KeyFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system's clock stands still: nothing that was just written is taken for settled."""
+    monkeypatch.setattr(key_files, "_state", lambda status: (status.st_ino, status.st_mode, status.st_uid))
+    for version in range(2, 6):
+        assert files.current("mail").version == version - 1
+        KeyFiles(files.directory).rotate("mail", NOW)
+        assert files.current("mail").version == version
+
+
+class TestKept:
+    """A key whose files were not touched for a second is not read again."""
+
+    @pytest.fixture
+    def kept(self, files: KeyFiles, monkeypatch: pytest.MonkeyPatch) -> KeyFiles:
+        monkeypatch.setattr(key_files, "_SETTLED_NANOSECONDS", -1_000_000_000)
+        files.current("mail")
+        return files
+
+    def test_it_is_not_read_again(self, kept: KeyFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unread(path: Path, number: int) -> KeyVersion:
+            raise AssertionError(f"{path} was read again")
+
+        monkeypatch.setattr(key_files, "_opened", unread)
+        assert kept.current("mail").version == 1
+
+    def test_another_process_shreds_it_and_it_is_gone(self, kept: KeyFiles) -> None:
+        KeyFiles(kept.directory).shred("mail")
+        with pytest.raises(Temporary, match="no key mail"):
+            kept.current("mail")
+
+    def test_another_process_rotates_it_and_the_new_version_wraps(self, kept: KeyFiles) -> None:
+        KeyFiles(kept.directory).rotate("mail", NOW)
+        assert kept.current("mail").version == 2
+
+    @pytest.mark.parametrize("what", [".", "mail", "mail/1.key"])
+    def test_it_is_refused_when_others_can_use_it_now(self, kept: KeyFiles, what: str) -> None:
+        (kept.directory / what).chmod(0o777)
+        with pytest.raises(Temporary, match="can be used by others"):
+            kept.current("mail")
 
 
 def test_a_name_is_given_once(files: KeyFiles) -> None:
