@@ -149,7 +149,8 @@ async def _data(connection: aiosmtplib.SMTP, raw: Octets) -> aiosmtplib.SMTPResp
     try:
         async for piece in stuffed(raw):
             if answer.done():
-                break
+                early = answer.result()  # no command may follow, the rest of the message would be expected
+                raise aiosmtplib.SMTPDataError(early.code, early.message)
             protocol.write(piece)
             async with asyncio.timeout(connection.timeout):
                 await protocol._drain_helper()  # asyncio's mixin for protocols has no other name for it

@@ -320,7 +320,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def listening(handler: Handler) -> AsyncIterator[int]:
+async def listening(handler: Handler, *, limit: int = 65_536) -> AsyncIterator[int]:
     """A server on loopback; its port. Every connection is over when the block is left."""
     connections: set[asyncio.Task[None]] = set()
 
@@ -337,7 +337,7 @@ async def listening(handler: Handler) -> AsyncIterator[int]:
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=limit)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

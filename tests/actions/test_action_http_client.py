@@ -15,6 +15,8 @@ from actions.http_port import REPLY_OCTETS
 from gatepost import http_client
 from gatepost.http_client import AiohttpClient
 from mail.errors import Permanent, Temporary
+from mail.octets import PIECE_OCTETS
+from tests.elsewhere import Elsewhere
 
 
 @asynccontextmanager
@@ -69,6 +71,25 @@ async def test_request_arrives_as_it_was_given_and_the_reply_comes_back(client: 
     assert b"webhook-id: m/0/a/0\r\n" in head
     assert body == b"body"
     assert (reply.status, reply.headers["retry-after"], reply.body) == (503, "7", b"late")
+
+
+async def test_a_body_that_stands_elsewhere_is_sent_in_pieces_under_its_length(client: AiohttpClient) -> None:
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    body = Elsewhere(bytes(range(256)) * 10_000)
+    async with receiver(answer) as url:
+        for headers in ({"x": "y"}, [("x", "y"), ("x", "z")]):
+            assert (await client.post(url, headers, body, 5)).status == 200
+    for head, sent in seen:
+        assert b"x: y\r\n" in head
+        assert b"transfer-encoding" not in head.lower()
+        assert sent == bytes(range(256)) * 10_000
+    assert body.most <= PIECE_OCTETS
 
 
 async def test_redirect_is_returned_and_not_followed(client: AiohttpClient) -> None:

@@ -11,7 +11,9 @@ from acting import NOW, listening
 
 from mail.address import Mailbox, parse_mailbox
 from mail.delivery import DeliveryStatus
+from mail.octets import PIECE_OCTETS
 from smtp.client import RelayClient, RelaySettings
+from tests.elsewhere import Elsewhere
 
 RAW = b"Subject: notice\r\n\r\n.dot\r\nend\r\n"
 ALICE = parse_mailbox("alice@sender.example")
@@ -33,6 +35,13 @@ class SmtpSink:
             verb = line.partition(" ")[0].upper()
             if verb == "DATA" and "DATA" not in self._replies:
                 writer.write(b"354 go on\r\n")
+                if "middle" in self._replies:
+                    await reader.readexactly(100_000)
+                    writer.write(self._replies["middle"])
+                    await writer.drain()
+                    while await reader.read(65_536):
+                        pass
+                    return
                 self.messages.append(await reader.readuntil(b"\r\n.\r\n"))
                 if not (reply := self._replies.get("dot", b"250 2.0.0 queued\r\n")):
                     return
@@ -158,3 +167,37 @@ async def test_eight_bit_and_internationalised_mail_say_so() -> None:
     assert "MAIL FROM:<> BODY=8BITMIME SMTPUTF8" in sink.commands
     refused = await send(SmtpSink(), parse_mailbox("jörg@sender.example"))
     assert (refused.action, refused.status) == ("failed", "5.6.7")
+
+
+LARGE = b"Subject: notice\r\n\r\n" + b".dot\r\nend \xe9\r\n" * 300_000
+
+
+async def test_a_large_message_is_sent_a_piece_at_a_time_as_any_other() -> None:
+    raw, sink = Elsewhere(LARGE), SmtpSink()
+    async with listening(sink, limit=2 * len(LARGE)) as port:
+        status = await client(port).send(ALICE, ALICE, raw)
+    assert (status.action, status.diagnostic) == ("relayed", "smtp; 250 2.0.0 queued")
+    assert sink.messages == [LARGE.replace(b"\r\n.", b"\r\n..") + b".\r\n"]
+    assert "BODY=8BITMIME" in sink.commands[1]
+    assert sink.commands[-1] == "QUIT"
+    assert raw.most <= PIECE_OCTETS
+
+
+@pytest.mark.parametrize(
+    ("reply", "action", "said"),
+    [(b"552 5.3.4 too big\r\n", "failed", "smtp; 552 5.3.4 too big"), (b"", "delayed", "no answer")],
+)
+async def test_a_relay_that_has_had_enough_of_a_large_message_is_heard(reply: bytes, action: str, said: str) -> None:
+    sink = SmtpSink({"middle": reply} if reply else {"dot": b""})
+    async with listening(sink, limit=2 * len(LARGE)) as port:
+        status = await client(port).send(ALICE, ALICE, Elsewhere(LARGE))
+    assert status.action == action
+    assert said in status.diagnostic or "SMTPServerDisconnected" in status.diagnostic
+
+
+@pytest.mark.parametrize(("reply", "action"), [("DATA", "failed"), ("dot", "failed")])
+async def test_a_relay_refuses_a_large_message_as_any_other(reply: str, action: str) -> None:
+    sink = SmtpSink({reply: b"554 5.7.1 no\r\n"})
+    async with listening(sink, limit=2 * len(LARGE)) as port:
+        status = await client(port).send(ALICE, ALICE, Elsewhere(LARGE))
+    assert (status.action, status.diagnostic) == (action, "smtp; 554 5.7.1 no")

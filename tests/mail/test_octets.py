@@ -11,22 +11,7 @@ from hypothesis import strategies as st
 from mail.message import Message, without_spans
 from mail.mime import longest_line
 from mail.octets import PIECE_OCTETS, Spliced, header_section, pieces, sha256, spliced, whole
-
-
-class Elsewhere:
-    """Octets that are no bytes; `most` is how much was read of them at once."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-        self.most = 0
-
-    def __len__(self) -> int:
-        return len(self._octets)
-
-    def __getitem__(self, span: slice) -> bytes:
-        found = self._octets[span]
-        self.most = max(self.most, len(found))
-        return found
+from tests.elsewhere import Elsewhere
 
 
 @given(st.lists(st.tuples(st.binary(max_size=9), st.integers(0, 9), st.integers(0, 9)), max_size=5), st.data())

@@ -9,19 +9,7 @@ from hypothesis import strategies as st
 from smtp import outgoing
 from smtp.content import DotContent
 from smtp.outgoing import is_ascii, stuffed
-
-
-class Elsewhere:
-    """Octets that are no bytes."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def __len__(self) -> int:
-        return len(self._octets)
-
-    def __getitem__(self, span: slice) -> bytes:
-        return self._octets[span]
+from tests.elsewhere import Elsewhere
 
 
 @pytest.fixture(autouse=True)

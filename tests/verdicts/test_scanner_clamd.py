@@ -17,6 +17,7 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
 from mail.verdict import ScanResult, Status
+from tests.elsewhere import Elsewhere
 from verdicts.clamd_scanner import CHUNK_OCTETS, ClamdScanner, _symbol
 from verdicts.daemon import Endpoint, Timing, parse_endpoint
 
@@ -63,8 +64,10 @@ async def test_the_daemon_gets_the_message_as_it_is(tmp_path: Path, octets: int)
     raw = (bytes(range(256)) * (octets // 256 + 1))[:octets]
     seen: list[tuple[str, bytes]] = []
     async with daemon(tmp_path / "s", answering(b"stream: OK\0", seen)) as endpoint:
-        assert (await scan(scanner(endpoint), raw)).status is Status.PASS
-    assert seen == [("INSTREAM", raw), ("VERSION", b"")]
+        engine = scanner(endpoint)
+        assert (await scan(engine, raw)).status is Status.PASS
+        assert (await scan(engine, Elsewhere(raw))).status is Status.PASS
+    assert seen == [("INSTREAM", raw), ("VERSION", b""), ("INSTREAM", raw)]
 
 
 async def test_the_version_is_asked_for_once_a_minute(tmp_path: Path) -> None:

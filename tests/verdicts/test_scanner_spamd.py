@@ -14,6 +14,7 @@ from mail.client import Client
 from mail.envelope import Envelope
 from mail.errors import Permanent, Temporary
 from mail.verdict import ScanResult, Status
+from tests.elsewhere import Elsewhere
 from verdicts.daemon import Endpoint, Timing
 from verdicts.spamd_scorer import SpamdScorer, _is_whole, _parted
 
@@ -62,6 +63,15 @@ async def test_the_verdict_is_the_engines(
         status=status, engine="spamd", version="4.0.1", score=score, threshold=5.0, symbols=symbols
     )
     assert seen[0] == ("SYMBOLS", RAW)
+
+
+async def test_a_message_that_stands_elsewhere_is_sent_as_it_is(tmp_path: Path) -> None:
+    raw = RAW + b"0123456789abcde\n" * 50_000
+    seen: list[tuple[str, bytes]] = []
+    async with daemon(tmp_path / "s", answering(reply(b"Spam: True ; 9 / 5", b"A"), seen)) as endpoint:
+        result = await scan(endpoint, Elsewhere(raw))
+    assert result.status is Status.FAIL
+    assert ("SYMBOLS", raw) in seen
 
 
 @pytest.mark.parametrize(("threshold", "status"), [(3.9, Status.FAIL), (4.0, Status.FAIL), (4.1, Status.PASS)])
