@@ -21,8 +21,10 @@ from mail.verdict import AuthResult
 from verdicts.inquiry import Ask, OverBudget
 from verdicts.ports import Lookup
 from verdicts.spf_memory import SpfMemory
+from verdicts.spf_plain import plain_result
 
 REASON_LENGTH = 200
+_UNMATCHED = "nothing matched"
 
 _DOMAIN = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)+\Z", re.I
@@ -140,6 +142,10 @@ def check_spf(
 def _evaluate(
     ask: Ask, ip: str, local: str, domain: str, helo: str, received_at: datetime, receiver: str
 ) -> tuple[str, str]:
+    plain = plain_result(ask, ip, domain)
+    if plain is not None:
+        result, directive = plain
+        return result, _printable(f"matched {directive}") if directive else _UNMATCHED
     known = _memory.recall(ask, ip, domain)
     if known is not None:
         return known
@@ -166,7 +172,7 @@ def _reason(query: Any, result: str) -> str:
         return _printable(" ".join((str(query.prob), *map(str, query.mech))))
     if result == "none":
         return "no SPF record"
-    return _printable(f"matched {query.mechanism}") if query.mechanism else "nothing matched"
+    return _printable(f"matched {query.mechanism}") if query.mechanism else _UNMATCHED
 
 
 def _printable(text: str) -> str:
