@@ -148,3 +148,20 @@ def test_a_message_that_grows_beyond_the_limit_leaves_no_file(live: GatewayProce
     reply = send(live, 1, blocks=BLOCKS + 10)
     assert (reply.code, reply.text[:5]) == (552, "5.3.4")
     until(lambda: not arriving(live), "the file is gone")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_message_under_way_when_the_server_stops_is_taken_or_leaves_no_file(live: GatewayProcess, ends: bool) -> None:
+    before = bodies(live)
+    with begin(live) as wire:
+        wire.send(HEAD % 1 + BLOCK.replace(b"\r\n.", b"\r\n..") * 40)
+        until(lambda: arriving(live), "the file of the message under way")
+        live.signal(signal.SIGTERM)
+        if ends:
+            wire.send(b".\r\n")
+            assert wire.reply().code == 250
+        else:
+            wire.socket.close()
+        assert live.wait() == 0
+    assert len(bodies(live)) == len(before) + ends
+    assert arriving(live) == []
