@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_during_data_defers_that_message_and_recovers(cramp
         filler = fill(disk, leave=64 * 1024)
         wire.send(BIG + b".\r\n")
         assert str(wire.reply())[:9] == "452 4.3.1"
-        assert not list(small_disk.glob("var/shards/*/bodies/*"))
+        assert not list(cramped.data.glob("shards/*/bodies/*"))
     assert cramped.running.poll() is None
     filler.unlink()
     until(lambda: mail_code(cramped) == "250 2.1.0", "MAIL is taken again", seconds=90)
