@@ -202,6 +202,8 @@ class Runner:
 
     def _start_leased(self) -> None:
         """Begin what can begin; a job whose destination is full waits without taking a slot."""
+        if not self._leased:
+            return
         waiting: deque[Job] = deque()
         while self._leased and self._slots.is_one_free and not self._stopping:
             job = self._leased.popleft()
