@@ -3,7 +3,7 @@
     sudo bench/yardstick/setup.sh                     # once: the other servers, messages, a name server (Debian 12, root)
     sudo .venv/bin/python -m bench.beside --results results.jsonl      # all rows, three rounds: about half an hour
     sudo .venv/bin/python -m bench.beside --rows verify,latency --against exim-queued --loads 4k:10:20 --rounds 5
-    sudo .venv/bin/python -m bench.beside --quick     # every row once, for a moment: do the scripts work?
+    sudo .venv/bin/python -m bench.beside --quick     # every row once, for a moment: does all of it work?
     .venv/bin/python -m bench.beside --table results.jsonl --page docs/performance.md    # draw it again; nothing is run
 
 What is measured, and how, stands in bench/yardstick/README.md. A load is SET:CONNECTIONS:MESSAGES_PER_CONNECTION. In each round
@@ -58,12 +58,9 @@ def turns(asked: argparse.Namespace, directory: Path) -> Iterator[Turn]:
             yield Turn("idle", peer, "idle" if peer == "postfix" else "accept", more=("--conns", number))
         yield Turn("idle-own", OURS, more=("--connections", number))
     if "large" in asked.rows:
-        yield Turn("large", "large-1", more=("--octets", "4000000") if asked.quick else ())
-        few, many = (
-            ("--octets", "4000000", "--messages", "4", "--at-once", "4"),
-            ("--messages", "100", "--at-once", "100"),
-        )
-        yield Turn("large", "large-100", more=few if asked.quick else many)
+        octets = ("--octets", "4000000") if asked.quick else ()
+        yield Turn("large", "large-1", more=(*octets, "--at-once", "1"))
+        yield Turn("large", "large-100", more=(*octets, "--at-once", "4" if asked.quick else "100"))
     if "growth" in asked.rows:
         yield from growth.turns(directory, asked.deferred)
 
@@ -125,7 +122,7 @@ def main() -> None:
     parser.add_argument("--loads", default=",".join(LOADS), help="of accept and verify")
     parser.add_argument("--against", default="", help="peers, by the yardstick's names (default: all that are set up)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.5, help="length of one run")
+    parser.add_argument("--seconds", type=float, default=2, help="length of one run")
     parser.add_argument("--deferred", type=int, default=1_000_000, help="jobs that wait for a retry, in that row")
     parser.add_argument("--options", default="", help="more options of gatepost serve")
     parser.add_argument("--quick", action="store_true", help="one short round, with few of everything")

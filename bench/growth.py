@@ -5,6 +5,7 @@ That is what an index can spare. A hundred rules that all want a message must al
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def turns(directory: Path, deferred: int) -> Iterator[Turn]:
         path.write_text(text)
         yield _turn(name, path, LOAD)
     plain, state = directory / "rules-1.json", directory / "deferred"
+    print(f"making a spool with {deferred:,} deferred jobs", file=sys.stderr)
     fill(state, deferred, 2)
     yield _turn("deferred-0", plain, LOAD)
     yield _turn("deferred-many", plain, LOAD, data=str(state))

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 YARDSTICK = Path(__file__).parent / "yardstick" / "bench.py"
 _HOME = Path(os.environ.get("BENCH_HOME") or Path.home() / ".cache" / "mailbench")
 _PEERS = Path(os.environ.get("BENCH_PEERS") or _HOME / "peers")
+_FIRST_PORT, _PORTS = 20_250, 9_000  # of the servers: below those that the system deals out
 _OWN = {  # what a benchmark of ours prints, and what we call it
     "large": ((re.compile(r"grew by ([0-9.]+) MiB at most"), None),),
     "idle-own": (
@@ -69,7 +70,8 @@ def _take_yardstick(turn: Turn, out: Path, seconds: float) -> None:
     command += ["--loads", ",".join(turn.loads or ("4k:1:1",)), "--seconds", str(seconds), "--out", str(out)]
     if turn.command:
         command += ["--add", f"{turn.peer}={turn.mode}{'+proxy' if turn.proxy else ''}:{turn.command}"]
-    subprocess.run([*command, *turn.more], check=False, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "BENCH_PORT": str(_FIRST_PORT + os.getpid() * 3 % _PORTS)}
+    subprocess.run([*command, *turn.more], check=False, stdout=subprocess.DEVNULL, env=environment)
 
 
 def _take_own(turn: Turn, out: Path) -> None:
