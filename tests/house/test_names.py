@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from importlib.metadata import distribution, packages_distributions
 
 import pytest
@@ -45,3 +46,10 @@ def test_every_package_says_that_it_is_typed() -> None:
 
 def test_the_installed_version_is_the_one_of_the_tree() -> None:
     assert distribution(DISTRIBUTION).version == project()["project"]["version"]
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    # pytest imports them by their last part alone.
+    tests = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert [name for name, times in Counter(tests).items() if times > 1] == []
+    assert tests != []

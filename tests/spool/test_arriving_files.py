@@ -1,6 +1,7 @@
 """A large message in its file, from the first octet to the spool or to nothing: never copied, never left behind."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import threading
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from spool_units import accepted_of
-from test_spool_full_disk import small_disk
 
 from mail.octets import whole
 from mail.values import changed
@@ -16,6 +16,7 @@ from spool import arriving
 from spool.arriving import WRITE_OCTETS, FileOctets
 from spool.database import open_spool
 from spool.ports import Broken, Full, NotFound
+from tests.small_disk import small_disk
 
 UNIT = accepted_of(1, 3_000_000)
 
@@ -36,8 +37,13 @@ def names(bodies: Path) -> list[str]:
     return sorted(path.name for path in bodies.iterdir())
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def open_files(directory: Path) -> list[str]:
+    """What this process holds open below the directory; others' descriptors come and go with the garbage collector."""
+    found = []
+    for each in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the one that listed them
+            found.append(os.readlink(f"/proc/self/fd/{each}"))
+    return sorted(path for path in found if path.startswith(f"{directory}/"))
 
 
 async def write(arriving, raw: bytes, size: int = 65_536) -> None:
@@ -78,9 +84,9 @@ async def test_nothing_is_made_before_there_is_something_to_write(spool, bodies)
     assert names(bodies) == []
 
 
-async def test_no_descriptor_is_left_over(spool):
+async def test_no_descriptor_is_left_over(spool, tmp_path):
     for kept in (False, True):
-        before = descriptors()
+        before = open_files(tmp_path)
         for number in range(2, 6):
             unit = accepted_of(number + 10 * kept, 1_000_000)
             coming = spool.arriving()
@@ -90,7 +96,7 @@ async def test_no_descriptor_is_left_over(spool):
             await coming.discard()
             del coming
         await spool.accept(accepted_of(50 + kept))  # by then the threads have let go of what they did before
-        assert descriptors() == before
+        assert open_files(tmp_path) == before
 
 
 async def test_a_message_that_is_refused_in_the_transaction_leaves_no_file(spool, bodies):
@@ -132,14 +138,14 @@ async def test_a_disk_that_fills_up_on_the_way_takes_nothing_with_it(tmp_path):
         if disk is None:
             pytest.skip("only root can mount a small disk")
         spool = open_spool(disk, 0)
-        before = descriptors()
+        before = open_files(disk)
         coming = spool.arriving()
         with pytest.raises(Full):
             await write(coming, bytes(30_000_000))
         await coming.discard()
         del coming
         assert names(disk / "shards" / "00" / "bodies") == []
-        assert descriptors() == before
+        assert open_files(disk) == before
         assert await spool.accept(UNIT) is not None
         await spool.close()
 
