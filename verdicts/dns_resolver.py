@@ -1,6 +1,6 @@
-"""DNS from the network: aiodns behind a cache, dnspython where aiodns is missing; the only place that imports either.
+"""DNS from the network, behind a cache that lives as long as the answers do.
 
-*Standards.* RFC 1035, RFC 2308 (negative answers; ours live 60 s, because aiodns hides the SOA), RFC 8020.
+*Standards.* RFC 1035, RFC 8020.
 *Trust.* Answers are hostile: names and records are text that nobody escapes for the reader. Names come from hostile
 records too; what is no DNS name is answered NONE without a question. No search domain is ever appended.
 *Failure.* Never raises for DNS: SERVFAIL, refusal, timeout and an unreachable resolver are TEMPORARY answers.
@@ -11,49 +11,30 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
-
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.nameserver
-import dns.resolver
 
 from mail.counters import Counters, key
 from mail.values import changed
+from verdicts.dns_backends import (
+    NOT_A_NAME,
+    TEMPORARY_SECONDS,
+    TIMEOUT,
+    UNREACHABLE,
+    Aiodns,
+    Backend,
+    Dnspython,
+    has_aiodns,
+)
 from verdicts.dns_names import presentation
-from verdicts.ports import Answer, Lookup
+from verdicts.ports import Answer
 
-try:
-    import aiodns
-except ImportError:  # no wheel for this platform: slower, same answers
-    aiodns = None  # type: ignore[assignment]
-
-NEGATIVE_SECONDS = 60
-TEMPORARY_SECONDS = 5
-MAXIMUM_TTL_SECONDS = 3600
-MAXIMUM_RECORDS = 64
 QUERY_SECONDS = 6.0
 # A resolver that was never heard of, or not for a minute, gets this long to show that it is there at all.
 PATIENCE_SECONDS = 1.5
 HEARD_SECONDS = 60.0
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
-_NOT_A_NAME = Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="not a DNS name")
-_UNREACHABLE = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="no resolver reachable")
-_TIMEOUT = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="TIMEOUT")
-
-
 _HITS, _MISSES = key("dns_cache_hits_total"), key("dns_cache_misses_total")
 Question = tuple[str, str]
-
-
-class Backend(Protocol):
-    """Asks the network once; `heard` says whether any server answered, be it with an error."""
-
-    async def query(self, name: str, type: str) -> tuple[Answer, bool]: ...  # noqa: A002
-
-    async def close(self) -> None: ...
 
 
 class LiveResolver:
@@ -72,7 +53,7 @@ class LiveResolver:
         self._nameservers = nameservers
         self._entries = cache_entries
         self._seconds = query_seconds
-        self._use_aiodns = use_aiodns and aiodns is not None
+        self._use_aiodns = use_aiodns and has_aiodns()
         self._clock = clock
         counters = counters or Counters()
         self._hits, self._misses = counters.cell(_HITS), counters.cell(_MISSES)
@@ -112,9 +93,9 @@ class LiveResolver:
         if task is None:
             written = presentation(question[0])
             if written is None:
-                return _NOT_A_NAME
+                return NOT_A_NAME
             if self._clock() < self._silent_until:
-                return _UNREACHABLE
+                return UNREACHABLE
             self._misses.value += 1
             task = asyncio.create_task(self._ask(question, written))
             self._in_flight[question] = task
@@ -134,18 +115,24 @@ class LiveResolver:
         return self._clock() - self._heard_at <= HEARD_SECONDS
 
     async def _ask(self, question: Question, written: str) -> Answer:
-        query = asyncio.create_task(self._query(written, question[1]))
-        if self._clock() - self._heard_at > HEARD_SECONDS:
-            if self._probe is None or self._probe.done():
-                # The root's name servers are in every resolver's cache: whoever is there answers this at once.
-                self._probe = asyncio.create_task(self._query(".", "NS"))
-            await asyncio.wait((query,), timeout=PATIENCE_SECONDS)
-            if not query.done() and self._clock() - self._heard_at > HEARD_SECONDS:
-                query.cancel()
-                self._silent_until = self._clock() + TEMPORARY_SECONDS
-                return _UNREACHABLE
-        answer, _ = await query
+        if self._clock() - self._heard_at <= HEARD_SECONDS:
+            answer, _ = await self._query(written, question[1])
+        else:
+            answer = await self._ask_who_was_not_heard(written, question[1])
         self._keep(question, answer)
+        return answer
+
+    async def _ask_who_was_not_heard(self, written: str, type_: str) -> Answer:
+        query = asyncio.create_task(self._query(written, type_))
+        if self._probe is None or self._probe.done():
+            # The root's name servers are in every resolver's cache: whoever is there answers this at once.
+            self._probe = asyncio.create_task(self._query(".", "NS"))
+        await asyncio.wait((query,), timeout=PATIENCE_SECONDS)
+        if not query.done() and self._clock() - self._heard_at > HEARD_SECONDS:
+            query.cancel()
+            self._silent_until = self._clock() + TEMPORARY_SECONDS
+            return UNREACHABLE
+        answer, _ = await query
         return answer
 
     async def _query(self, written: str, type_: str) -> tuple[Answer, bool]:
@@ -153,10 +140,10 @@ class LiveResolver:
             async with asyncio.timeout(self._seconds):
                 answer, heard = await self._backend_for(written).query(written, type_)
         except TimeoutError:
-            return _TIMEOUT, False
+            return TIMEOUT, False
         if heard:
             self._heard_at = self._clock()
-        elif answer is _UNREACHABLE and self._clock() - self._heard_at > HEARD_SECONDS:
+        elif answer is UNREACHABLE and self._clock() - self._heard_at > HEARD_SECONDS:
             self._silent_until = self._clock() + TEMPORARY_SECONDS
         return answer, heard
 
@@ -164,7 +151,7 @@ class LiveResolver:
         # c-ares refuses every name that is no host name; those of SPF macros may hold anything ("%{l}").
         fast = self._use_aiodns and _HOST_NAME.match(written) is not None
         if fast not in self._backends:
-            self._backends[fast] = (_Aiodns if fast else _Dnspython)(self._nameservers, self._seconds)
+            self._backends[fast] = (Aiodns if fast else Dnspython)(self._nameservers, self._seconds)
         return self._backends[fast]
 
     def _keep(self, question: Question, answer: Answer) -> None:
@@ -181,120 +168,3 @@ class LiveResolver:
         for backend in self._backends.values():
             await backend.close()
         self._backends.clear()
-
-
-def _records(found: list[tuple[str, int]]) -> Answer:
-    if not found:
-        return Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS)
-    ttl = max(1, min(MAXIMUM_TTL_SECONDS, *(seconds for _, seconds in found)))
-    # Sorted: servers rotate their answers, and equal answers should have equal evidence.
-    records = tuple(sorted(text for text, _ in found))[:MAXIMUM_RECORDS]
-    return Answer(outcome=Lookup.RECORDS, records=records, ttl=ttl)
-
-
-class _Aiodns:
-    """c-ares through aiodns. It retries, turns to TCP and to the next server by itself."""
-
-    def __init__(self, nameservers: Sequence[str] | None, seconds: float) -> None:
-        self._resolver = aiodns.DNSResolver(nameservers=nameservers, timeout=seconds / 3, tries=3)
-        error = aiodns.error
-        self._none = {
-            error.ARES_ENOTFOUND: Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="NXDOMAIN"),
-            error.ARES_ENODATA: Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS),
-            error.ARES_EBADNAME: _NOT_A_NAME,
-        }
-        self._failed = {
-            error.ARES_ESERVFAIL: "SERVFAIL",
-            error.ARES_EREFUSED: "REFUSED",
-            error.ARES_EFORMERR: "FORMERR",
-            error.ARES_ENOTIMP: "NOTIMP",
-            error.ARES_EBADRESP: "malformed answer",
-        }
-        self._types = {"TXT": 16, "A": 1, "AAAA": 28, "MX": 15, "PTR": 12, "CNAME": 5}
-
-    async def query(self, name: str, type: str) -> tuple[Answer, bool]:  # noqa: A002
-        try:
-            result = await self._resolver.query_dns(name, type)
-        except aiodns.error.DNSError as error:
-            return self._failure(error.args[0])
-        wanted = self._types.get(type)
-        return _records([(_text(type, row.data), row.ttl) for row in result.answer if row.type == wanted]), True
-
-    def _failure(self, code: int) -> tuple[Answer, bool]:
-        if code in self._none:
-            return self._none[code], True
-        if code in self._failed:
-            return Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail=self._failed[code]), True
-        return (_TIMEOUT if code == aiodns.error.ARES_ETIMEOUT else _UNREACHABLE), False
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-def _text(type_: str, data: Any) -> str:
-    match type_:
-        case "TXT":
-            return str(data.data.decode("latin-1"))
-        case "MX":
-            return f"{data.priority} {data.exchange.removesuffix('.')}"
-        case "PTR":
-            return str(data.dname.removesuffix("."))
-        case "CNAME":
-            return str(data.cname.removesuffix("."))
-    return str(data.addr)
-
-
-class _Dnspython:
-    """dnspython's asyncio resolver."""
-
-    def __init__(self, nameservers: Sequence[str] | None, seconds: float) -> None:
-        self._seconds = seconds
-        try:
-            self._resolver = dns.asyncresolver.Resolver(configure=nameservers is None)
-        except dns.resolver.NoResolverConfiguration:
-            self._resolver = dns.asyncresolver.Resolver(configure=False)
-        if nameservers is not None:
-            self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*_host_port(text)) for text in nameservers]
-        self._resolver.timeout = seconds / 3
-
-    async def query(self, name: str, type: str) -> tuple[Answer, bool]:  # noqa: A002
-        try:
-            found = await self._resolver.resolve(
-                name.removesuffix(".") + ".", type, search=False, lifetime=self._seconds
-            )
-        except dns.resolver.NXDOMAIN:
-            return Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="NXDOMAIN"), True
-        except dns.resolver.NoAnswer:
-            return Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS), True
-        except dns.exception.Timeout:
-            return _TIMEOUT, False
-        except dns.resolver.NoNameservers as error:
-            heard = any(response is not None for *_, response in error.kwargs.get("errors", ()))
-            detail = "SERVFAIL" if heard else _UNREACHABLE.detail
-            return Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail=detail), heard
-        except (dns.exception.DNSException, OSError):
-            return _UNREACHABLE, False
-        ttl = found.rrset.ttl if found.rrset is not None else NEGATIVE_SECONDS
-        return _records([(_rdata_text(type, rdata), ttl) for rdata in found]), True
-
-    async def close(self) -> None:
-        """Nothing stays open between queries."""
-
-
-def _rdata_text(type_: str, rdata: Any) -> str:
-    match type_:
-        case "TXT":
-            return b"".join(rdata.strings).decode("latin-1")
-        case "MX":
-            return f"{rdata.preference} {rdata.exchange.to_text(omit_final_dot=True).removesuffix('.')}"
-        case "PTR" | "CNAME":
-            return str(rdata.target.to_text(omit_final_dot=True))
-    return str(rdata)
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        return host, int(port[1:] or 53)
-    host, _, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
-    return host, int(port or 53)

@@ -118,7 +118,11 @@ class Inquiry:
 
     async def fetch(self, questions: Iterable[Question], deadline: float) -> None:
         """Learn the answers, or at `deadline` (the loop's clock) that there were none in time."""
-        await asyncio.gather(*(self._fetch_one(question, deadline) for question in questions))
+        first, *others = questions
+        if not others:  # as nearly always: no task for it
+            await self._fetch_one(first, deadline)
+            return
+        await asyncio.gather(*(self._fetch_one(question, deadline) for question in (first, *others)))
 
     async def _fetch_one(self, question: Question, deadline: float) -> None:
         try:

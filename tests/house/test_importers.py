@@ -11,7 +11,7 @@ from house_tree import FLOORS, imports, project, sources
 
 # The import name: the files that may say it. A pattern stands for the one part that is built on it throughout.
 IMPORTERS = {
-    "aiodns": ["verdicts/dns_resolver.py"],
+    "aiodns": ["verdicts/dns_backends.py"],
     "aiohttp": ["gatepost/http_client.py", "gatepost/http_server.py", "gatepost/s3_endpoint_server.py"],
     "aiosmtpd": ["smtp/server.py"],
     "aiosmtplib": ["smtp/client.py"],
@@ -28,7 +28,7 @@ IMPORTERS = {
         "outbound/signing_key.py",
     ],
     "dkim": ["verdicts/check_dkim.py", "verdicts/check_arc.py", "outbound/sign.py"],
-    "dns": ["verdicts/dns_resolver.py"],
+    "dns": ["verdicts/dns_backends.py"],
     "idna": ["mail/address.py"],
     "nacl": ["verdicts/dkim_key.py"],
     "publicsuffixlist": ["verdicts/alignment.py"],

@@ -1,7 +1,10 @@
 """Resolvers: the live one against a real server on loopback, the zone file, the recording."""
 
 import asyncio
+import os
+import sys
 import time
+from unittest.mock import Mock, patch
 
 import pytest
 from hypothesis import given
@@ -143,6 +146,28 @@ async def test_unreachable_resolver_is_temporary_within_two_seconds(use_aiodns: 
             answer = await resolver.lookup(name, "TXT")
             assert (answer.outcome, answer.detail) == (Lookup.TEMPORARY, "no resolver reachable")
         assert time.monotonic() - started < 2
+        await resolver.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process's threads as files")
+async def test_no_thread_stands_between_the_network_and_the_loop() -> None:
+    threads = os.listdir("/proc/self/task")
+    async with Server(ZONE) as server:
+        resolver = LiveResolver([server.address])
+        assert (await resolver.lookup("a.example", "A")).outcome is Lookup.RECORDS
+        assert os.listdir("/proc/self/task") == threads
+        await resolver.close()
+
+
+async def test_an_answer_over_tcp_keeps_the_loop_no_busier_than_its_packets() -> None:
+    async with Server(ZONE) as server:
+        resolver = LiveResolver([server.address])
+        await resolver.lookup("a.example", "A")
+        channel = resolver._backends[True]._resolver._channel
+        calls = Mock(wraps=channel.process_fd)
+        with patch.object(channel, "process_fd", calls):
+            assert (await resolver.lookup("large.example", "TXT")).outcome is Lookup.RECORDS
+        assert 1 < calls.call_count < 20
         await resolver.close()
 
 
