@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-_LABEL, _BAR, _ROW, _HEAD, _GAP = 170, 220, 24, 52, 70
+_LABEL, _BAR, _ROW, _HEAD, _GAP = 190, 220, 24, 52, 70
 
 _FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 
@@ -21,7 +21,7 @@ def bars(title: str, panels: Sequence[tuple[str, Sequence[Bar]]]) -> str:
     height = _HEAD + _ROW * max(len(rows) for _, rows in panels) + 12
     width = _LABEL + len(panels) * (_BAR + _GAP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {_FONT}>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" {_FONT}>',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="12" y="22" font-size="15" font-weight="600" fill="#1b2733">{escape(title)}</text>',
     ]
