@@ -23,11 +23,12 @@ from verdicts.daemon import Endpoint, Timing, parse_endpoint
 
 ENVELOPE = Envelope(reverse_path=None, recipients=())
 CLIENT = Client(ip=None)
-SHORT = Timing(connect=0.1, idle=0.1, rest=1000)
+SHORT = Timing(connect=0.1, idle=0.1, rest=1000)  # for those that hang
+PATIENT = Timing(connect=10, idle=10, rest=1000)  # so that no busy machine looks like one
 VERSION = "ClamAV 1.4.6/27000/Sat Nov 21 10:00:00 2026"
 
 
-def scanner(*endpoints: Endpoint, size_limit: int = 10**8, timing: Timing = SHORT) -> ClamdScanner:
+def scanner(*endpoints: Endpoint, size_limit: int = 10**8, timing: Timing = PATIENT) -> ClamdScanner:
     return ClamdScanner(endpoints, size_limit=size_limit, timing=timing)
 
 
@@ -87,7 +88,7 @@ async def test_a_daemon_that_does_not_tell_its_version_scans_all_the_same(tmp_pa
         writer.write(b"stream: OK\0")
 
     async with daemon(tmp_path / "s", talk) as endpoint:
-        result = await scan(scanner(endpoint))
+        result = await scan(scanner(endpoint, timing=SHORT))
     assert (result.status, result.version) == (Status.PASS, "")
 
 
@@ -192,7 +193,7 @@ async def test_a_daemon_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
 
     async with daemon(tmp_path / "s", talk) as endpoint:
         with pytest.raises(Temporary, match=r"took nothing for 0.1 s"):
-            await scan(scanner(endpoint), bytes(40 * CHUNK_OCTETS))
+            await scan(scanner(endpoint, timing=SHORT), bytes(40 * CHUNK_OCTETS))
 
 
 async def test_a_slow_daemon_is_waited_for_while_it_takes_something(tmp_path: Path) -> None:
@@ -297,7 +298,7 @@ async def test_a_daemon_that_hung_must_answer_a_ping_before_its_next_message(tmp
         writer.write({"PING": b"PONG\0", "VERSION": b"ClamAV 1\0"}.get(command, b"stream: OK\0"))
 
     async with daemon(tmp_path / "a", talk) as a:
-        engine = scanner(a)
+        engine = scanner(a, timing=SHORT)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):  # the deadline of the verdict
                 await scan(engine)

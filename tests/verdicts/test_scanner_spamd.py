@@ -18,7 +18,8 @@ from tests.elsewhere import Elsewhere
 from verdicts.daemon import Endpoint, Timing
 from verdicts.spamd_scorer import SpamdScorer, _is_whole, _parted
 
-SHORT = Timing(connect=0.1, idle=0.1, rest=1000)
+SHORT = Timing(connect=0.1, idle=0.1, rest=1000)  # for those that hang
+PATIENT = Timing(connect=10, idle=10, rest=1000)  # so that no busy machine looks like a daemon that hangs
 RAW = b"Subject: x\r\n\r\nhello\r\n"
 MARKED = b"Subject: version\r\nX-Spam-Checker-Version: SpamAssassin 4.0.1 (2024-03-25) on vm\r\n\r\n"
 
@@ -40,7 +41,7 @@ def answering(answer: bytes, seen: list[tuple[str, bytes]] | None = None) -> Con
 
 
 async def scan(endpoint: Endpoint, raw: bytes = RAW, threshold: float | None = None) -> ScanResult:
-    engine = SpamdScorer(endpoint, size_limit=10**6, threshold=threshold, timing=SHORT)
+    engine = SpamdScorer(endpoint, size_limit=10**6, threshold=threshold, timing=PATIENT)
     return await engine.scan(raw, Envelope(reverse_path=None, recipients=()), Client(ip=None))
 
 
@@ -190,7 +191,7 @@ async def test_scans_at_once_all_have_the_version_for_one_question(tmp_path: Pat
         await answering(WHOLE)(_again(method, message), writer)
 
     async with daemon(tmp_path / "s", talk) as endpoint:
-        engine = SpamdScorer(endpoint, size_limit=10**6, timing=SHORT)
+        engine = SpamdScorer(endpoint, size_limit=10**6, timing=PATIENT)
         transaction = (RAW, Envelope(reverse_path=None, recipients=()), Client(ip=None))
         found = await asyncio.gather(*(engine.scan(*transaction) for _ in range(5)))
     assert {result.version for result in found} == {"4.0.1"}
