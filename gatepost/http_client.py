@@ -5,7 +5,6 @@ here and the judged addresses are the ones connected to, so an answer that chang
 *Failure.* `Temporary` when no reply came in time; `Permanent` for a URL that is none or a target that is refused.
 """
 
-import asyncio
 import os
 import socket
 import ssl
@@ -20,7 +19,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from actions.http_port import REPLY_OCTETS, HttpReply
 from actions.http_targets import PRIVATE_HOSTS, refusal
 from mail.errors import Permanent, Temporary
-from mail.octets import PIECE_OCTETS, Octets
+from mail.octets import Octets
+from verdicts.daemon import in_pieces
 
 _MOST_URLS = 1024
 _timeout = lru_cache(maxsize=16)(lambda seconds: aiohttp.ClientTimeout(total=seconds))
@@ -84,7 +84,7 @@ class AiohttpClient:
             data = body
         else:
             pairs = headers.items() if isinstance(headers, Mapping) else headers
-            data, headers = _in_pieces(body), [*pairs, ("Content-Length", str(len(body)))]
+            data, headers = in_pieces(body), [*pairs, ("Content-Length", str(len(body)))]
         try:
             async with self._open_session().post(
                 url, data=data, headers=headers, allow_redirects=False, timeout=timeout
@@ -176,12 +176,6 @@ def _socket(address: tuple[Any, ...]) -> socket.socket:
     if reason is not None:
         raise Permanent(reason)
     return socket.socket(family, kind, protocol)
-
-
-async def _in_pieces(body: Octets) -> AsyncIterator[bytes]:
-    """Read beside the loop."""
-    for start in range(0, len(body), PIECE_OCTETS):
-        yield await asyncio.to_thread(body.__getitem__, slice(start, start + PIECE_OCTETS))
 
 
 async def _beginning(response: aiohttp.ClientResponse, most: int) -> bytes:

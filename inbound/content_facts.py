@@ -6,44 +6,35 @@ no other session.
 """
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from mail.message import Message
 from mail.mime import attachments, longest_line
 from mail.octets import Octets, sha256, whole
 from mail.receipt import Attachment
 from rules.compiled import Needs
-from verdicts.canonical import INLINE_OCTETS
+from verdicts.driver import beside
 
-T = TypeVar("T")
 # Parts are found in memory only: of the messages that stand in files, one at a time is there for that.
 _in_memory = ThreadPoolExecutor(max_workers=1, thread_name_prefix="in-memory")
 
 
 async def digest_of(message: Message) -> str:
     """SHA-256 in hex."""
-    return await _beside(message, sha256)
+    return await beside(message.raw, sha256)
 
 
 async def facts_of(message: Message, needs: Needs) -> tuple[tuple[Attachment, ...] | None, int | None]:
     """Attachments, and octets of the longest line; None for what no rule asks for."""
     found = await _attachments(message) if needs.attachments else None
-    return found, await _beside(message, longest_line) if needs.longest_line else None
+    return found, await beside(message.raw, longest_line) if needs.longest_line else None
 
 
 async def _attachments(message: Message) -> tuple[Attachment, ...]:
     if isinstance(message.raw, bytes):
-        return await _beside(message, _parts)
+        return await beside(message.raw, _parts)
     return await asyncio.get_running_loop().run_in_executor(_in_memory, _parts, message.raw)
 
 
 def _parts(raw: Octets) -> tuple[Attachment, ...]:
     return attachments(whole(raw))
-
-
-async def _beside(message: Message, work: Callable[[Octets], T]) -> T:
-    if len(message.raw) > INLINE_OCTETS:
-        return await asyncio.to_thread(work, message.raw)
-    return work(message.raw)

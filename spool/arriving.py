@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from spool.durable import write_all
 from spool.ports import Broken, Full
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -57,9 +58,7 @@ class FileOctets:
 
     def append(self, parts: list[bytes]) -> None:
         for part in parts:
-            rest = memoryview(part)
-            while rest:
-                rest = rest[os.write(self.descriptor, rest) :]
+            write_all(self.descriptor, part)
             self._octets += len(part)
 
 

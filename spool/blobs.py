@@ -13,7 +13,7 @@ from mail.ids import is_message_id
 from mail.octets import Octets
 from spool.arriving import NO_ROOM, UNFINISHED, FileOctets
 from spool.durable import make_durable, sync_directory, write_new
-from spool.ports import Broken, Full
+from spool.ports import Broken, Full, NotFound
 
 
 class BlobFiles:
@@ -53,12 +53,12 @@ class BlobFiles:
                 raise Full("the disk is full") from error
             raise Broken(f"the store failed: {error.strerror} (body file)") from error
 
-    def open(self, message_id: str) -> FileOctets | None:
-        """None when the file is gone."""
+    def open(self, message_id: str) -> FileOctets:
+        """Raises `NotFound`."""
         try:
             descriptor = os.open(self.path(message_id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return None
+            raise NotFound(f"the body of {message_id} is gone") from None
         return FileOctets(descriptor, os.fstat(descriptor).st_size)
 
     def remove(self, message_ids: Iterable[str]) -> None:

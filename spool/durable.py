@@ -38,6 +38,13 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_all(descriptor: int, octets: bytes) -> None:
+    """A disk that fills up, or a signal, may end a write before its end."""
+    rest = memoryview(octets)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def write_new(name: str | Path, content: Octets, *, directory: int | None = None, durable: bool = True) -> None:
     """A file that was not there, 0600; `directory` is the descriptor that `name` is below. Its name is not durable by this.
 
@@ -47,9 +54,7 @@ def write_new(name: str | Path, content: Octets, *, directory: int | None = None
     descriptor = os.open(name, flags, 0o600, dir_fd=directory)
     try:
         for piece in pieces(content):
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
+            write_all(descriptor, piece)
         if durable:
             make_durable(descriptor)
     finally:

@@ -44,10 +44,7 @@ class SpoolReader:
     async def content(self, message_id: str) -> Octets:
         path = self._file(message_id)
         small = await asyncio.to_thread(reading, path, messages.select_body, message_id)
-        body = small if small is not None else await asyncio.to_thread(BlobFiles(path.parent / BODIES).open, message_id)
-        if body is None:
-            raise NotFound(f"the body of {message_id} is gone")
-        return body
+        return small if small is not None else await asyncio.to_thread(BlobFiles(path.parent / BODIES).open, message_id)
 
     async def body(self, message_id: str) -> bytes:
         return await asyncio.to_thread(whole, await self.content(message_id))

@@ -33,7 +33,6 @@ from spool.ports import (
     Load,
     MessageState,
     NewJob,
-    NotFound,
     Pause,
     Recorded,
     Retention,
@@ -183,10 +182,7 @@ class SqliteSpool:
 
     async def content(self, message_id: str) -> Octets:
         small = self._read(messages.select_body, message_id)
-        body = small if small is not None else await asyncio.to_thread(self._blobs.open, message_id)
-        if body is None:
-            raise NotFound(f"the body of {message_id} is gone")
-        return body
+        return small if small is not None else await asyncio.to_thread(self._blobs.open, message_id)
 
     async def body(self, message_id: str) -> bytes:
         return await asyncio.to_thread(whole, await self.content(message_id))

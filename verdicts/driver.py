@@ -8,10 +8,18 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from verdicts.canonical import BodyHashes
+from mail.octets import Octets
+from verdicts.canonical import INLINE_OCTETS, BodyHashes
 from verdicts.inquiry import Ask, Inquiry, Need, OverBudget
 
 Result = TypeVar("Result")
+
+
+async def beside(octets: Octets, work: Callable[[Octets], Result]) -> Result:
+    """What `work` finds; in a thread where there are so many that it would hold up all other sessions."""
+    if len(octets) > INLINE_OCTETS:
+        return await asyncio.to_thread(work, octets)
+    return work(octets)
 
 
 class Run(Generic[Result]):

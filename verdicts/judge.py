@@ -10,9 +10,9 @@ When every answer is cached, the body is small and nothing is scanned, no task i
 
 from __future__ import annotations  # those of inner functions are made anew at every call otherwise
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from mail.client import Client
 from mail.envelope import Envelope
@@ -22,13 +22,13 @@ from mail.values import Value, changed
 from mail.verdict import DISABLED, AuthResult, Verdicts, switched_off
 from verdicts.builtin_scorer import BuiltinScorer
 from verdicts.builtin_scorer_features import Found
-from verdicts.canonical import INLINE_OCTETS, BodyHashes
+from verdicts.canonical import BodyHashes
 from verdicts.check_arc import check_arc
 from verdicts.check_dkim import check_dkim
 from verdicts.check_dmarc import DmarcVerdict, author_domains, check_dmarc, look_ahead
 from verdicts.check_spf import check_spf
 from verdicts.dns_recorded import NOT_RECORDED
-from verdicts.driver import Driver, Run
+from verdicts.driver import Driver, Run, beside
 from verdicts.gtube import gtube_result, is_gtube
 from verdicts.inquiry import Ask, Inquiry, Question
 from verdicts.null_scanners import recorded_reply
@@ -90,7 +90,7 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
     inquiry = Inquiry(resolver)
     scans = Scans(message.raw, envelope, client, policy, message_id)
     _recall(inquiry.begin("client"), about_client)
-    if (engine := spam or scorer) is not None and wants_spam and await _is_gtube(message):
+    if (engine := spam or scorer) is not None and wants_spam and await beside(message.raw, is_gtube):
         scans.settle("spam", gtube_result(engine.name))
         spam = scorer = None
     if wants_spam and spam is not None:
@@ -128,12 +128,6 @@ async def judge(  # noqa: PLR0913 - the whole of what a judgement depends on
         unscanned=scans.failure("accept"),
         crashes=(*crashes, *scans.crashes),
     )
-
-
-async def _is_gtube(message: Message) -> bool:
-    if len(message.raw) > INLINE_OCTETS:
-        return await asyncio.to_thread(is_gtube, message.raw)
-    return is_gtube(message.raw)
 
 
 def _recall(ask: Ask, questions: tuple[Question, ...]) -> None:
@@ -203,15 +197,10 @@ def _skip(
     dmarc: Run[DmarcVerdict],
 ) -> None:
     """Settle what the policy does not want."""
-    off_spf, off_dkim, off_arc, off_dmarc, _ = _NO_CHECKS
-    if "spf" not in policy.checks:
-        spf.settle(off_spf)
-    if "dkim" not in policy.checks:
-        dkim.settle(off_dkim)
-    if "arc" not in policy.checks:
-        arc.settle(off_arc)
-    if "dmarc" not in policy.checks or spf.is_settled or dkim.is_settled:
-        dmarc.settle(off_dmarc)
+    runs: tuple[Run[Any], ...] = (spf, dkim, arc, dmarc)
+    for run, off in zip(runs, _NO_CHECKS, strict=False):
+        if run.name not in policy.checks or (run is dmarc and (spf.is_settled or dkim.is_settled)):
+            run.settle(off)
 
 
 def _failed(method: str, result: str, reason: str) -> AuthResult:
