@@ -23,14 +23,13 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from mail.counters import Histogram
-from spool.pace import Pace
+from spool.pace import Company, Pace
 from spool.ports import Broken, Full
 from spool.schema import is_full
 from spool.units import Change, Group, Unit, broken, is_of_the_store, take
 
 T = TypeVar("T")
 LAZY_SECONDS = 0.25
-BUSY_SECONDS = 0.005  # semantics.md §6: so long an outcome waits for company while groups follow each other
 ALONE_SECONDS = 1.0  # so long a unit that runs alone stands back behind the others
 
 
@@ -63,7 +62,7 @@ class Writer:
         self._alone: deque[Unit] = deque()
         self._flying: Group | None = None
         self._pace = Pace(self._stage)
-        self._answered_at = -BUSY_SECONDS
+        self._company = Company()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = False
         self.failure: Broken | None = None
@@ -83,7 +82,7 @@ class Writer:
         octets: int = 0,
         abandoned: Callable[[T], None] | None = None,
     ) -> "asyncio.Future[T]":
-        """Queue a unit: `first` before others, `alone` in the thread, with the next group or within `patience` seconds.
+        """Queue a unit: an accept goes `first`, `alone` is run in the thread; with the next group or within `patience` seconds.
 
         `bare`, with `alone`: outside any transaction. `abandoned` gets the result, durable, when nobody waits for it any more.
         """
@@ -96,6 +95,8 @@ class Writer:
         line = self._first if first else self._alone if alone else self._then
         line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
+        if first:
+            patience = self._company.of_accept(len(self._first), loop.time())
         self._pace.note(loop, patience)
         if self._flying is None:
             self._pace.arm(loop)
@@ -104,8 +105,7 @@ class Writer:
     @property
     def patience(self) -> float:
         """How long a unit that nobody outside waits for should wait: while groups follow each other closely it finds company."""
-        is_busy = self._loop is not None and self._loop.time() - self._answered_at < BUSY_SECONDS
-        return BUSY_SECONDS if is_busy else 0.0
+        return 0.0 if self._loop is None else self._company.of_outcome(self._loop.time())
 
     @property
     def queued_units(self) -> int:
@@ -266,7 +266,7 @@ class Writer:
             self.fail(group.failure)
             return
         assert self._loop is not None
-        self._answered_at = self._loop.time()
+        self._company.answered(sum(unit.is_accept for unit in group.units), self._loop.time())
         self._commit_seconds.observe(group.seconds)
         for unit in group.units:
             self.queued_octets -= unit.octets
