@@ -40,6 +40,11 @@ def thresholds_of(settings: Settings) -> Thresholds:
     )
 
 
+def wants_alerts(settings: Settings) -> bool:
+    """Whether there is anybody to tell."""
+    return bool(settings.alerts_mail or settings.alerts_webhook or settings.alerts_command)
+
+
 def alert_warnings(settings: Settings) -> list[str]:
     """Alerts that can reach nobody."""
     if settings.alerts_mail and not settings.relay_host:
@@ -69,12 +74,16 @@ class Memory:
     hour_began: datetime
 
 
-def remembered(before: Memory | None, survey: Survey) -> Memory:
-    """The memory after this survey. A count that fell began anew: a worker was restarted."""
+def remembered(before: Memory | None, survey: Survey, newest: datetime | None = None) -> Memory:
+    """The memory after this survey. `newest` is when the last message came that the history knows, where nothing is remembered.
+
+    A count that fell began anew: its worker ended before anybody had seen what it counted.
+    """
     now, accepted = survey.at, survey.samples.get(_ACCEPTED, 0)
     unscanned = total(survey.samples, "unscanned_total")
     if before is None:
-        return Memory(accepted=accepted, accepted_at=now, unscanned_before=unscanned, hour_began=now)
+        since = now if newest is None else min(now, newest)
+        return Memory(accepted=accepted, accepted_at=since, unscanned_before=unscanned, hour_began=now)
     after = before
     if accepted != before.accepted:
         after = replace(after, accepted=accepted, accepted_at=now if accepted > 0 else before.accepted_at)

@@ -1,6 +1,6 @@
 """Where alerts go: by mail through the relay, to a webhook, to a command; and the loop that looks and tells.
 
-It runs in one process only. *Failure.* A sink that fails is logged; where all fail, the same alert is tried again at the next look.
+It runs in the parent. *Failure.* A sink that fails is logged; where all fail, the same alert is tried again at the next look.
 """
 
 import asyncio
@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from actions.http_port import HttpClient
 from gatepost.alert_conditions import Condition, Memory, Thresholds, conditions, remembered, thresholds_of
-from gatepost.alerts import Alert, AlertBook, judge
+from gatepost.alerts import Alert, AlertBook, judge, untold
 from gatepost.http_client import AiohttpClient
 from gatepost.kept_file import replace_whole
 from gatepost.settings import Settings
@@ -121,37 +122,46 @@ def _command_sink(command: Sequence[str], hostname: str) -> Sink:
     return send
 
 
+class Watcher(Protocol):
+    """What `gatepost.survey.Surveyor` is for us."""
+
+    async def survey(self) -> Survey: ...
+
+    async def newest(self) -> datetime | None: ...
+
+
 class Alerting:
-    """Looks, judges, tells. `survey` raises an error of the family where the workers do not answer."""
+    """Looks, judges, tells. `surveyor` raises an error of the family where the workers do not answer."""
 
     def __init__(
         self,
-        survey: Callable[[], Awaitable[Survey]],
+        surveyor: Watcher,
         sinks: Sequence[Sink],
         thresholds: Thresholds,
         file: Path,
         clock: Callable[[], datetime],
     ) -> None:
-        self._survey, self._sinks, self._thresholds, self._file, self._clock = survey, sinks, thresholds, file, clock
+        self._surveyor, self._sinks, self._thresholds = surveyor, sinks, thresholds
+        self._file, self._clock = file, clock
         self._memory: Memory | None = None
         self._book = _read(file)
 
     async def look(self) -> None:
         """Once: whatever is to be told is told, or logged as not told."""
+        sees_all = True
         try:
-            survey = await self._survey()
-            self._memory = remembered(self._memory, survey)
+            survey = await self._surveyor.survey()
+            newest = await self._surveyor.newest() if self._memory is None else None
+            self._memory = remembered(self._memory, survey, newest)
             present = conditions(survey, self._thresholds, self._memory)
         except GatepostError as error:
+            sees_all = False
             present = (Condition(name="answer", level="critical", text=f"the workers do not answer: {error}"),)
-        alerts, book = judge(self._book, present, self._clock())
-        if not alerts:
-            self._book = book
-            return
-        # What nobody could be told stays untold in the book, and is raised again at the next look.
-        if all([await self._tell(alert) for alert in alerts]):
-            self._book = book
-            _write(self._file, book)
+        alerts, book = judge(self._book, present, self._clock(), sees_all=sees_all)
+        failed = [alert.condition for alert in alerts if not await self._tell(alert)]
+        self._book = untold(self._book, book, failed)
+        if len(failed) < len(alerts):
+            _write(self._file, self._book)
 
     async def _tell(self, alert: Alert) -> bool:
         told = False
@@ -165,17 +175,23 @@ class Alerting:
 
 
 async def keep_alerting(
-    settings: Settings, survey: Callable[[], Awaitable[Survey]], clock: Callable[[], datetime]
+    settings: Settings, surveyor: Watcher, clock: Callable[[], datetime], *, pause: float = _LOOK_SECONDS
 ) -> None:
-    """Look once a minute for as long as the gateway serves; nothing without a setting that says whom to tell."""
+    """Look once a minute for as long as the gateway serves; nothing without a setting that says whom to tell.
+
+    *Failure.* A look that failed in a way nobody thought of is logged, and the next one is made all the same.
+    """
     # The operator names the host of the webhook, so it may have a private address, unlike one that a rule names.
     http = AiohttpClient(private_hosts=(urlsplit(settings.alerts_webhook).hostname or "",))
     try:
         sinks = sinks_of(settings, http, relay_of(settings, clock), hostname_of(settings))
-        alerting = Alerting(survey, sinks, thresholds_of(settings), settings.data / FILE, clock)
+        alerting = Alerting(surveyor, sinks, thresholds_of(settings), settings.data / FILE, clock)
         while sinks:
-            await asyncio.sleep(_LOOK_SECONDS)
-            await alerting.look()
+            await asyncio.sleep(pause)
+            try:
+                await alerting.look()
+            except Exception:
+                log.exception("a look for alerts failed; the next one is made in a minute")
     finally:
         await http.close()
 

@@ -44,9 +44,14 @@ class AlertBook:
 
 
 def judge(
-    book: AlertBook, conditions: Iterable[Condition], now: datetime, *, remind_after: timedelta = REMIND_AFTER
+    book: AlertBook,
+    conditions: Iterable[Condition],
+    now: datetime,
+    *,
+    sees_all: bool = True,
+    remind_after: timedelta = REMIND_AFTER,
 ) -> tuple[tuple[Alert, ...], AlertBook]:
-    """What is to be told now, and the book once it was told."""
+    """What is to be told now, and the book once it was told. What is not seen is not over either (`sees_all` false)."""
     alerts: list[Alert] = []
     told = dict(book.told)
     present = {condition.name: condition for condition in conditions}
@@ -56,7 +61,7 @@ def judge(
             alerts.append(Alert(condition=name, level=condition.level, state=state, text=condition.text, at=now))
             told[name] = Told(at=now, level=condition.level, text=condition.text)
     for name, before in book.told.items():
-        if name in present:
+        if name in present or not sees_all:
             continue
         if before.is_raised:
             alerts.append(Alert(condition=name, level=before.level, state="resolved", text=before.text, at=now))
@@ -64,6 +69,16 @@ def judge(
         elif now - before.at >= AT_MOST_EVERY:
             del told[name]
     return tuple(alerts), AlertBook(told=told)
+
+
+def untold(before: AlertBook, after: AlertBook, conditions: Iterable[str]) -> AlertBook:
+    """The book after a telling that failed for these conditions: they stand as before, and are told at the next look."""
+    told = dict(after.told)
+    for name in conditions:
+        told.pop(name, None)
+        if name in before.told:
+            told[name] = before.told[name]
+    return AlertBook(told=told)
 
 
 def _state(before: Told | None, now: datetime, remind_after: timedelta) -> Literal["raised", "repeated"] | None:

@@ -20,7 +20,6 @@ from actions.protocol import Prepend
 from actions.runner import Runner, Tuning
 from actions.table import Ports, make_actions
 from gatepost import wire
-from gatepost.alert_sinks import keep_alerting
 from gatepost.control import apply
 from gatepost.edge import RATES
 from gatepost.health import pages_of
@@ -167,12 +166,11 @@ async def opened(
             started_at=wire.now(),
             ended=ended,
         )
-        surveyor = Surveyor(settings.data, clock=wire.now)
-        watch = WatchServer(pages_of(surveyor))
+        watch = WatchServer(pages_of(Surveyor(settings.data, clock=wire.now)))
         stack.push_async_callback(watch.close)
         if doors.watch:
             await watch.start(doors.watch)
-        for task in _beside(gateway, effects, surveyor):
+        for task in _beside(gateway, effects):
             stack.callback(asyncio.create_task(task).cancel)
         stack.push_async_callback(listener.drain)
         yield gateway
@@ -239,14 +237,13 @@ def _is_held(spool: Spool) -> bool:
     return spool.load().oldest_wait_seconds > _WRITER_WAIT_SECONDS
 
 
-def _beside(gateway: Gateway, effects: wire.Effects, surveyor: Surveyor) -> Iterator[Coroutine[Any, Any, None]]:
+def _beside(gateway: Gateway, effects: wire.Effects) -> Iterator[Coroutine[Any, Any, None]]:
     """What runs beside the mail until the end."""
     settings, library, share = gateway.settings, gateway.library, gateway.share
     yield _sweep(gateway, forgets=share.is_first)
     yield keep_noticing(effects.publishing, lambda: library.active().book, gateway.confirmed, wire.now)
     if share.is_first:
         yield keep_asking(effects.publishing, lambda: library.active().book, wire.now)
-        yield keep_alerting(settings, surveyor.survey, wire.now)
     if share.is_first and settings.s3_setup_notification:
         yield keep_announcing(lambda: library.active().book, effects.storage.buckets, wire.now)
 

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from gatepost.addresses import now
+from gatepost.alert_conditions import wants_alerts
 from gatepost.audit_log import AuditLog, note_change
-from gatepost.control import SOCKET, Answer, Request
+from gatepost.control import OBSERVE, SOCKET, Answer, Request
 from gatepost.edge import RATES
 from gatepost.library import Library, Opened
 from gatepost.listening import KINDS, Listening
@@ -29,6 +30,7 @@ from gatepost.reload import Reloader
 from gatepost.settings import Settings
 from gatepost.settings_wire import packed
 from gatepost.shards import deal, holders, merged, split
+from gatepost.survey import Surveyor
 from gatepost.version import VERSION
 from gatepost.workers import Errand, Workers
 from inbound.rate_table import create_rate_table
@@ -87,7 +89,8 @@ class Parent:
             if await self._unless(self._stop, self._workers.start()):
                 self._announce()
                 self._audit.note("started", pid=os.getpid(), version=VERSION, workers=self._manner.workers)
-                await self._until_stopped(self._reloader.watch(self._reload), self._feed_watchdog())
+                beside = (self._reloader.watch(self._reload), self._feed_watchdog(), self._alert())
+                await self._until_stopped(*beside)
                 self._manner.notifier.say("STOPPING=1")
                 if not await self._unless(self._at_once, self._drain()):
                     self._say("gatepost stops at once: what is under way is done again after the next start")
@@ -158,6 +161,15 @@ class Parent:
             except Temporary as error:
                 log.warning("the watchdog is not fed: %s", error)
             await asyncio.sleep(seconds)
+
+    async def _alert(self) -> None:
+        """Here and in no worker: what is told may be that workers do not answer, or cannot be started."""
+        if not wants_alerts(self._settings):
+            return
+        from gatepost.alert_sinks import keep_alerting  # noqa: PLC0415 - clients of mail and HTTP, a fifth of our memory
+
+        surveyor = Surveyor(self._settings.data, clock=now, observe=lambda: self._overview.everywhere(OBSERVE))
+        await keep_alerting(self._settings, surveyor, now)
 
     # --- what commands ask
 

@@ -19,6 +19,7 @@ from gatepost.observation import PARENT, Check, Observation, Rules, observations
 from gatepost.version import VERSION
 from mail.counters import Key, key
 from spool.control import ask
+from spool.ports import HistoryQuery
 from spool.reader import open_reader
 from spool.standing import Standing
 
@@ -108,6 +109,11 @@ class Surveyor:
     async def survey(self) -> Survey:
         observations = observations_of(await self._observe())
         return survey_of(observations, await self.standing(), self._clock())
+
+    async def newest(self) -> datetime | None:
+        """When the last message was accepted that the history knows."""
+        found = await self._reader.find(HistoryQuery(outcome="accepted", limit=1))
+        return found[0][0].at if found else None
 
     async def standing(self) -> Standing:
         """What waits in the spool: counted a moment ago at most, unless counting takes long."""

@@ -87,6 +87,15 @@ def parse_domain(text: str) -> str:
     return encoded
 
 
+def domain_spellings(domain: str) -> tuple[str, ...]:
+    """An A-label, and its U-label where it has one: header fields may say either (RFC 6532)."""
+    try:
+        spoken = idna.decode(domain)
+    except (idna.IDNAError, UnicodeError):
+        return (domain,)
+    return (domain,) if spoken == domain else (domain, spoken)
+
+
 def parse_address_literal(text: str) -> str:
     """`[192.0.2.1]` or `[IPv6:2001:db8::1]`, in canonical form (RFC 5321 §4.1.3); general literals are refused."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else ""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from gatepost.cli.exits import FINDINGS
-from gatepost.cli.layout import visible_json
+from gatepost.cli.layout import is_dumb, visible_json
 from gatepost.settings import Settings
 from gatepost.settings_file import find_settings, load_settings
 from rules.schema_findings import Finding
@@ -81,7 +81,7 @@ def fail(message: str, code: int = FINDINGS) -> Exit:
 @contextmanager
 def progress(*, wanted: bool) -> Iterator[Callable[[int], None]]:
     """A count of messages on the terminal while many are worked through; nothing in a pipe."""
-    if not (wanted and sys.stderr.isatty()):
+    if not wanted or not sys.stderr.isatty() or is_dumb():
         yield lambda _: None
         return
     told = 0

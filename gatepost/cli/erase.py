@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from gatepost.cli.layout import plural, visible
 from gatepost.cli.lookup import reader_of, state_directory, transactions
 from gatepost.cli.record import read_record
 from gatepost.control import Answer, Request, request_change
-from mail.address import parse_mailbox
+from mail.address import domain_spellings, parse_mailbox
 from mail.errors import GatepostError, Malformed
 from spool.naming import Named
 from spool.reader import SpoolReader
@@ -28,11 +28,11 @@ SCRUB_SECONDS = 3600.0  # gigabytes of free pages may have to be written over
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meant:
-    """What the command line names. `jobs` are left to be done for it; `files` rules stored on this machine, `others` elsewhere."""
+    """What the command line names. `jobs` are left to be done; `files` (by transaction) rules stored here, `others` elsewhere."""
 
     found: tuple[Named, ...]
     jobs: int
-    files: tuple[Path, ...]
+    files: Mapping[str, tuple[Path, ...]]
     others: tuple[str, ...]
 
 
@@ -67,7 +67,8 @@ def command(
     if bool(ids) == (address is not None):
         raise fail("say what to erase: ids of messages, or --address ADDRESS", USAGE)
     directory, reader = state_directory(config, data), reader_of(config, data)
-    meant = asyncio.run(_meant(directory, reader, ids, None if address is None else _spellings(address)))
+    found = asyncio.run(_found(reader, ids, None if address is None else _spellings(address)))
+    meant = asyncio.run(_meant(directory, reader, found))
     if as_json and dry_run:
         for named in meant.found:
             print_json(row_object(named.row, named.state))
@@ -77,48 +78,58 @@ def command(
         click.echo("Nothing was erased." if meant.found else "There is nothing to erase.", err=True)
         return
     _confirm(meant, yes=yes)
+    if (
+        stored
+    ):  # once more: a step may have ended while an answer was waited for, and nothing tells of its object afterwards
+        meant = asyncio.run(_meant(directory, reader, found))
     try:
         erased, scrubbed = asyncio.run(_erase(directory, meant))
     except GatepostError as error:
         raise fail(visible(str(error)), FAILED) from error
     kept = {each.id for each in erased.skipped}
-    gone = _delete(meant.files) if stored and not kept else 0
+    gone = _delete(path for each, files in meant.files.items() if each not in kept for path in files) if stored else 0
     _report(erased, scrubbed, gone, as_json=as_json)
     if erased.skipped or scrubbed.skipped:
         raise Exit(FINDINGS)
 
 
 def _spellings(address: str) -> tuple[str, ...]:
-    """As it was typed, and as the envelope has it."""
+    """As it was typed, as the envelope has it, and with the letters of its domain."""
     try:
-        return (address, str(parse_mailbox(address)))
+        mailbox = parse_mailbox(address)
+        local = str(mailbox).removesuffix(mailbox.domain)
+        return (address, *(local + domain for domain in domain_spellings(mailbox.domain)))
     except Malformed as error:
         raise fail(f"--address {visible(address)}: {error}", USAGE) from error
 
 
-async def _meant(directory: Path, reader: SpoolReader, ids: Iterable[str], spellings: tuple[str, ...] | None) -> Meant:
+async def _found(reader: SpoolReader, ids: Iterable[str], spellings: tuple[str, ...] | None) -> tuple[Named, ...]:
     if spellings is not None:
-        found = await reader.naming(spellings)
-    else:
-        rows = [each for text in ids for each in await transactions(reader, text)]
-        found = list({row.id: Named(row=row, state=state) for row, state in rows}.values())
+        return tuple(await reader.naming(spellings))
+    rows = [each for text in ids for each in await transactions(reader, text)]
+    return tuple({row.id: Named(row=row, state=state) for row, state in rows}.values())
+
+
+async def _meant(directory: Path, reader: SpoolReader, found: tuple[Named, ...]) -> Meant:
     jobs = 0
-    files: list[Path] = []
+    files: dict[str, tuple[Path, ...]] = {}
     others: list[str] = []
     for named in found:
         record = await read_record(reader, named.row, named.state)
         jobs += len(record.jobs)
+        own: list[Path] = []
         if record.receipt is not None:
-            files += sorted((directory / "taught").glob(f"*/{record.receipt.digest}.eml"))
+            own += sorted((directory / "taught").glob(f"*/{record.receipt.digest}.eml"))
         for step in record.ledger:
             keys = json.loads(step.data.get("object_keys", "[]")) or [step.data.get("object_key", "")]
             if step.action == "disk" and "path" in step.data:
-                files += _files(Path(step.data["path"]), keys)
+                own += _files(Path(step.data["path"]), keys)
             elif "bucket" in step.data:
                 others += [f"s3://{step.data['bucket']}/{key}" for key in keys]
             elif "path" in step.data:
                 others.append(step.data["path"])
-    return Meant(found=tuple(found), jobs=jobs, files=tuple(dict.fromkeys(files)), others=tuple(dict.fromkeys(others)))
+        files[named.row.id] = tuple(dict.fromkeys(own))
+    return Meant(found=found, jobs=jobs, files=files, others=tuple(dict.fromkeys(others)))
 
 
 def _files(first: Path, keys: list[str]) -> list[Path]:
@@ -130,7 +141,7 @@ def _files(first: Path, keys: list[str]) -> list[Path]:
 
 def _list(meant: Meant, *, stored: bool) -> None:
     click.echo(lines([(named.row, named.state) for named in meant.found], columns=None))
-    for path in meant.files:
+    for path in dict.fromkeys(path for files in meant.files.values() for path in files):
         click.echo(
             f"{'stored, deleted too:' if stored else 'stored, not deleted (--stored does):'} {visible(str(path))}"
         )

@@ -72,8 +72,13 @@ def is_terminal() -> bool:
 
 
 def colours() -> bool | None:
-    """False if `NO_COLOR` is set (no-color.org); None: where the output is a terminal."""
-    return False if os.environ.get("NO_COLOR") else None
+    """False if `NO_COLOR` is set (no-color.org) or the terminal knows no sequences; None: where the output is a terminal."""
+    return False if os.environ.get("NO_COLOR") or is_dumb() else None
+
+
+def is_dumb() -> bool:
+    """Whether the terminal says that it acts on no sequences: an editor's, a serial line's."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def width() -> int:

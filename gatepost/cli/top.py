@@ -11,7 +11,7 @@ import click
 from gatepost.alert_conditions import conditions, thresholds_of
 from gatepost.cli.common import config_options, fail, settings_of
 from gatepost.cli.exits import FAILED
-from gatepost.cli.layout import colours, is_terminal, width
+from gatepost.cli.layout import colours, is_dumb, is_terminal, width
 from gatepost.settings import Settings
 from gatepost.survey import Surveyor
 from gatepost.top_frame import frame
@@ -34,9 +34,12 @@ _HOME, _REST_OF_LINE, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 )
 @config_options
 def command(once: bool, interval: float, config: Path | None, data: Path | None) -> None:
-    """Show what the gateway does now: mail, latencies, queue, workers, refusals and steps. Ctrl-C ends it."""
+    """Show what the gateway does now: mail, latencies, queue, workers, refusals and steps. Ctrl-C ends it.
+
+    In a pipe, and on a terminal that cannot be drawn over (TERM=dumb), it prints one frame and ends.
+    """
     settings = settings_of(config, data)
-    if once or not is_terminal():
+    if once or not is_terminal() or is_dumb():
         asyncio.run(_once(settings, interval))
         return
     sys.stdout.write(_ENTER)

@@ -7,19 +7,23 @@ import json
 import stat
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from watched import NOW, survey, waiting
+from watched import NOW, observation, survey, waiting
 
 from actions.http_port import HttpReply
 from gatepost.alert_conditions import Condition, Thresholds, alert_warnings
-from gatepost.alert_sinks import FILE, Alerting, composed, sinks_of
+from gatepost.alert_sinks import FILE, Alerting, composed, keep_alerting, sinks_of
 from gatepost.alerts import Alert, AlertBook, judge
+from gatepost.control import OBSERVE
+from gatepost.observation import observations_of
+from gatepost.overview import Overview
 from gatepost.settings import Settings
+from gatepost.survey import survey_of
 from mail.delivery import DeliveryStatus
 from mail.errors import Temporary
 
@@ -70,23 +74,28 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.now = NOW
-        self.dead = 0
+        self.dead = self.parked = 0
+        self.refused: set[str] = set()
         self.answers = True
+        self.last_mail: datetime | None = None
         self.works = True
         self.told: list[Alert] = []
         self.directory = directory
         self.alerting = self.restarted()
 
     def restarted(self) -> Alerting:
-        return Alerting(self._survey, (self._sink,), Thresholds(), self.directory / FILE, lambda: self.now)
+        return Alerting(self, (self._sink,), Thresholds(silence_seconds=7200), self.directory / FILE, lambda: self.now)
 
-    async def _survey(self) -> Any:
+    async def newest(self) -> datetime | None:
+        return self.last_mail
+
+    async def survey(self) -> Any:
         if not self.answers:
             raise Temporary("no answer in time")
-        return survey(standing=waiting({"dead": self.dead}), now=self.now)
+        return survey(standing=waiting({"dead": self.dead, "parked": self.parked}), now=self.now)
 
     async def _sink(self, alert: Alert) -> None:
-        if not self.works:
+        if not self.works or alert.condition in self.refused:
             raise Temporary("the relay is gone")
         self.told.append(alert)
 
@@ -121,12 +130,51 @@ async def test_a_restart_tells_nothing_twice(world: World) -> None:
     assert stat.S_IMODE((world.directory / FILE).stat().st_mode) == 0o600
 
 
+async def test_a_silence_does_not_begin_anew_with_a_restart(world: World) -> None:
+    world.last_mail = NOW - timedelta(hours=3)
+    assert await world.later(0) == [("silence", "raised")]
+    world.alerting = world.restarted()
+    assert await world.later(1) == []
+
+
 async def test_what_could_not_be_told_is_told_at_the_next_look(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.dead, world.works = 1, False
     assert await world.later(0) == []
     assert "could not be sent: the relay is gone" in caplog.text
     world.works = True
     assert await world.later(1) == [("dead", "raised")]
+
+
+async def test_what_was_told_is_not_told_again_because_another_could_not_be(world: World) -> None:
+    world.dead, world.refused = 1, {"answer"}
+    assert await world.later(0) == [("dead", "raised")]
+    world.answers = False
+    assert await world.later(1) == []
+    world.answers, world.dead = True, 0
+    assert await world.later(1) == [("dead", "resolved")]
+    world.dead, world.answers = 1, False
+    assert await world.later(60) == []
+    world.refused = set()
+    assert await world.later(1) == [("answer", "raised")]
+
+
+async def test_two_at_once_of_which_one_cannot_be_told_are_each_told_once(world: World) -> None:
+    world.dead, world.parked, world.refused = 1, 1, {"parked"}
+    assert await world.later(0) == [("dead", "raised")]
+    assert await world.later(1) == []
+    world.refused = set()
+    assert await world.later(1) == [("parked", "raised")]
+
+
+async def test_what_cannot_be_seen_is_not_over(world: World) -> None:
+    world.dead = 1
+    assert await world.later(0) == [("dead", "raised")]
+    world.answers = False
+    assert await world.later(1) == [("answer", "raised")]
+    world.answers = True
+    assert await world.later(1) == [("answer", "resolved")]
+    world.dead = 0
+    assert await world.later(1) == [("dead", "resolved")]
 
 
 async def test_workers_that_do_not_answer_are_the_alert(world: World) -> None:
@@ -237,3 +285,45 @@ def test_mail_without_a_relay_is_warned_of() -> None:
 
 def test_no_sink_is_made_without_a_setting() -> None:
     assert sinks_of(Settings(), Http(200), None, "mx.example.com") == ()  # type: ignore[arg-type]
+
+
+class Watched:
+    """A server whose first worker does not answer."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.enough = asyncio.Event()
+
+    async def newest(self) -> None:
+        return None
+
+    async def survey(self) -> Any:
+        self.looks += 1
+        if self.looks == 4:
+            self.enough.set()
+        if self.looks == 1:
+            raise RuntimeError("a bug")
+        return survey_of(observations_of(await Overview(2, self._ask, NOW).everywhere(OBSERVE)), waiting(), NOW)
+
+    async def _ask(self, number: int, request: dict[str, Any]) -> Any:
+        if number == 0:
+            raise Temporary("worker 0 is not running")
+        assert request == OBSERVE
+        return [observation(number).as_json()]
+
+
+async def test_a_worker_that_cannot_be_started_is_told_and_a_bug_of_ours_ends_no_alerts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = tmp_path / "alerts"
+    append = f"import sys; open({str(written)!r}, 'a').write(sys.stdin.read())"
+    settings = Settings(data=tmp_path, alerts_command=(sys.executable, "-c", append))
+    watched = Watched()
+    looking = asyncio.create_task(keep_alerting(settings, watched, lambda: NOW, pause=0))
+    async with asyncio.timeout(30):
+        await watched.enough.wait()
+    looking.cancel()
+    assert "a bug" in caplog.text
+    (told,) = [json.loads(line) for line in written.read_text().splitlines()]
+    assert (told["condition"], told["state"]) == ("workers", "raised")
+    assert told["text"] == "workers: worker 0 does not answer; the log says why"

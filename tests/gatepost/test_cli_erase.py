@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 from stored_mail import Mail, fill, refused
 
-from gatepost.cli import gatepost
+from gatepost.cli import erase, gatepost
+from gatepost.control import Answer, Skipped
 from mail.outcome import Result
 from spool.ports import JobState, MessageState
 
@@ -60,6 +61,14 @@ def test_everything_that_names_an_address_goes(state):
     assert "There is nothing to erase." in run("--address", "ann@persons.example", "--yes").stderr
 
 
+@pytest.mark.parametrize("typed", ["x@b\u00fccher.example", "X@xn--bcher-kva.example", '"x"@B\u00dcCHER.example'])
+def test_a_domain_is_the_same_in_letters_and_in_its_ascii_form(typed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    letters = Mail(number=1, raw="From: x@b\u00fccher.example\r\n\r\nhello\r\n".encode())
+    fill(tmp_path / "var", letters, Mail(number=2, sender="x@xn--bcher-kva.example"))
+    assert len(run("--address", typed, "--dry-run").stdout.splitlines()) == 2
+
+
 def test_one_message_is_named_by_the_beginning_of_its_id(state):
     assert "1 transaction erased." in run(TWO.id[:20], "--yes").stdout
     assert len(found("--from", "ann@persons.example")) == 2
@@ -109,6 +118,26 @@ def test_stored_objects_stay_unless_told_otherwise(tmp_path, monkeypatch):
     done = run("--address", "ann@persons.example", "--stored", "--yes")
     assert "1 transaction erased, 3 files deleted." in done.stdout
     assert [path.exists() for path in made] == [False, False, False, True]
+
+
+def test_a_message_that_is_being_worked_on_keeps_its_objects_and_no_others(tmp_path, monkeypatch):
+    """Once the steps of the others are forgotten, nothing knows any more where their objects stand."""
+    monkeypatch.chdir(tmp_path)
+    made = objects_of(tmp_path / "mail", "a/one", "b/two")
+    done = Mail(number=5, sender="ann@persons.example", data={"path": str(made[0]), "object_key": "a/one"})
+    busy = Mail(number=6, sender="ann@persons.example", data={"path": str(made[1]), "object_key": "b/two"})
+    fill(tmp_path / "var", done, busy)
+
+    async def change(data, request, now, **_):
+        if request.operation == "scrub":
+            return Answer(changed=1)
+        return Answer(changed=1, skipped=(Skipped(id=busy.id, why="is being worked on"),))
+
+    monkeypatch.setattr(erase, "request_change", change)
+    said = run("--address", "ann@persons.example", "--stored", "--yes", code=1)
+    assert "1 transaction erased, 1 file deleted." in said.stdout
+    assert f"{busy.id} is being worked on" in said.stderr
+    assert [path.exists() for path in made] == [False, True]
 
 
 def test_what_was_taught_of_a_message_goes_with_what_was_stored(state):

@@ -18,6 +18,8 @@ from watched import NOW, observation, samples, survey, waiting
 from gatepost.alert_conditions import Thresholds, conditions
 from gatepost.cli import gatepost
 from gatepost.cli import status as status_command
+from gatepost.cli import top as top_command
+from gatepost.cli.layout import colours
 from gatepost.cli.status import line_of
 from gatepost.cli.top import screen
 from gatepost.observation import Check
@@ -158,6 +160,20 @@ def test_the_first_frame_of_an_idle_gateway_has_no_rates() -> None:
     text = click.unstyle(frame(idle, idle, ()))
     assert "accept -" in text.replace("p50 -  p99 -", "-")
     assert "refusals" not in text
+
+
+def test_top_sends_no_sequences_to_a_terminal_that_knows_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    async def once(*_: Any) -> None:
+        drawn.append("one frame")
+
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(top_command, "is_terminal", lambda: True)
+    monkeypatch.setattr(top_command, "_once", once)
+    result = CliRunner().invoke(gatepost, ["top", "--data", str(tmp_path)])
+    assert (drawn, result.output, result.exit_code) == (["one frame"], "", 0)
+    assert colours() is False
 
 
 def test_top_without_a_server_says_so(tmp_path: Path) -> None:

@@ -190,6 +190,15 @@ async def test_a_scrub_that_was_cut_off_leaves_no_table_behind(tmp_path: Path) -
         ("ann@x.example.net", False),
         ("o'ann@x.example", False),
         ("ann@xyexample", False),
+        ("ren\u00e9ann@x.example", False),
+        ("SRS0=hash=tt=a.example=ann@x.example", False),
+        ("list-bounces=ann@x.example", False),
+        ('"Ann"@x.example', True),
+        ("Cc: ann\r\n  @x.example", True),
+        ("spf=pass smtp.mailfrom=ann@x.example;", True),
+        ("<https://list.example/leave?to=ann%40x.example>", True),
+        ("To: 'ann@x.example'", True),
+        ("Cc: =?utf-8?B?YW5uQHguZXhhbXBsZQ==?= <other@x.example>", True),
     ],
 )
 async def test_an_address_is_a_whole_word(text: str, is_named: bool, tmp_path: Path) -> None:
@@ -197,3 +206,18 @@ async def test_an_address_is_a_whole_word(text: str, is_named: bool, tmp_path: P
     await spool.log(changed(REFUSED, mail_from=text))
     await spool.close()
     assert bool(await open_reader(tmp_path).naming(["ann@x.example"])) is is_named
+
+
+async def test_letters_are_the_same_however_they_are_composed(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, 0)
+    await spool.log(changed(REFUSED, mail_from="JO\u0308RG@x.example"))
+    await spool.close()
+    for typed in ("j\u00f6rg@x.example", "jo\u0308rg@x.example"):
+        assert await open_reader(tmp_path).naming([typed])
+
+
+async def test_a_subject_that_outlives_its_header_section_is_looked_at(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, 0)
+    await spool.log(changed(REFUSED, subject="your order, ann@x.example"))
+    await spool.close()
+    assert await open_reader(tmp_path).naming(["ann@x.example"])
