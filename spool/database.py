@@ -66,7 +66,7 @@ def _open_database(path: Path, ballast: Ballast) -> sqlite3.Connection:
             return _usable(path)
         except sqlite3.Error as error:
             if not is_full(error):
-                raise Broken(f"the store failed: {error}") from error
+                raise Broken(f"the store failed: {path}: {error}") from error
             if not ballast.drop():
                 raise Full("the disk is full") from error
 

@@ -158,4 +158,4 @@ def reading(path: Path, what: Callable[..., T], *arguments: Any) -> T:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise Broken(f"the store failed: {error}") from error
+        raise Broken(f"the store failed: {path}: {error}") from error

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from gatepost.alert_conditions import Condition, conditions, thresholds_of
-from gatepost.cli.common import config_options, print_json, settings_of
+from gatepost.cli.common import Exit, config_options, print_json, settings_of
 from gatepost.cli.layout import visible
 from gatepost.health import readiness
 from gatepost.metrics import by_label, total
 from gatepost.settings import Settings
 from gatepost.survey import Survey, Surveyor
 from mail.counters import key
-from mail.errors import Temporary
+from mail.errors import GatepostError
 from spool.control import NoServer
 from spool.standing import Standing
 
@@ -28,11 +28,17 @@ WORDS = ("OK", "WARNING", "CRITICAL")
 def command(as_json: bool, config: Path | None, data: Path | None) -> int:
     """Say in one line how the gateway stands: exit 0 OK, 1 WARNING, 2 CRITICAL, as a Nagios plugin.
 
-    Behind the bar is performance data. What is a warning is set under `alerts:`. A server that does not run is CRITICAL.
+    Behind the bar is performance data. What is a warning is set under `alerts:`. A server that does not run is CRITICAL, and so are
+    settings with errors, and a state directory that cannot be read.
     """
-    settings = settings_of(config, data)
-    survey, standing, trouble = asyncio.run(_look(settings))
-    found = trouble if survey is None else conditions(survey, thresholds_of(settings))
+    try:
+        settings = settings_of(config, data)
+    except Exit:
+        text = "the settings have errors, so it could not be started again: gatepost check"
+        survey, standing, found = None, Standing(), (_critical("settings", text),)
+    else:
+        survey, standing, trouble = asyncio.run(_look(settings))
+        found = trouble if survey is None else conditions(survey, thresholds_of(settings))
     level = 2 if any(each.level == "critical" for each in found) else 1 if found else 0
     if as_json:
         checks = {} if survey is None else readiness(survey)
@@ -47,6 +53,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _critical(name: str, text: str) -> Condition:
+    return Condition(name=name, level="critical", text=text)
+
+
 async def _look(settings: Settings) -> tuple[Survey | None, Standing, tuple[Condition, ...]]:
     """The survey, or why there is none; what waits in the spool in any case."""
     surveyor = Surveyor(settings.data, clock=_now)
@@ -55,9 +65,13 @@ async def _look(settings: Settings) -> tuple[Survey | None, Standing, tuple[Cond
         return survey, survey.standing, ()
     except NoServer:
         text = f"not running (no server listens in {settings.data})"
-    except Temporary as error:
+    except (GatepostError, OSError) as error:
         text = f"does not answer: {error}"
-    return None, await surveyor.standing(), (Condition(name="running", level="critical", text=text),)
+    wrong = (_critical("running", text),)
+    try:
+        return None, await surveyor.standing(), wrong
+    except (GatepostError, OSError) as error:
+        return None, Standing(), (*wrong, _critical("spool", str(error)))
 
 
 def line_of(level: int, found: tuple[Condition, ...], survey: Survey | None, standing: Standing) -> str:

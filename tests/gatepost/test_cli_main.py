@@ -28,7 +28,7 @@ def broken(tmp_path, monkeypatch):
 )
 def test_a_broken_store_is_said_in_one_line(broken, capsys, arguments):
     assert leave(*arguments) == 3
-    assert capsys.readouterr().err == "error: the store failed: file is not a database\n"
+    assert capsys.readouterr().err == "error: the store failed: var/shards/00/spool.db: file is not a database\n"
 
 
 def test_a_fault_of_our_own_is_not_hidden(broken, monkeypatch):

@@ -98,6 +98,26 @@ def test_the_exit_code_is_the_level(
     assert [each["level"] for each in told["wrong"]] == ["critical" if code == 2 else "warning"] * (code > 0)
 
 
+def test_settings_with_errors_are_critical_in_one_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gatepost.yaml").write_text("version: 1\nfoo: 2\n")
+    result = CliRunner().invoke(gatepost, ["status"], standalone_mode=False)
+    assert result.return_value == 2
+    assert result.stdout.startswith("GATEPOST CRITICAL - the settings have errors, so it could not be started again: ")
+    assert 'unknown key "foo"' in result.stderr
+
+
+def test_a_state_that_cannot_be_read_is_critical_in_one_line_too(tmp_path: Path) -> None:
+    shard = tmp_path / "shards" / "00"
+    shard.mkdir(parents=True)
+    (shard / "spool.db").write_bytes(b"no database" * 100)
+    result = CliRunner().invoke(gatepost, ["status", "--data", str(tmp_path)], standalone_mode=False)
+    assert result.return_value == 2
+    (said,) = result.output.splitlines()
+    assert said.startswith("GATEPOST CRITICAL - not running ")
+    assert f"the store failed: {shard / 'spool.db'}: file is not a database" in said
+
+
 def later(seconds: float = 2.0, *, refused: str = "550 5.1.1", jobs: Any = None) -> tuple[Any, Any]:
     """Two surveys of two workers, with some mail in between."""
     counters = Counters()

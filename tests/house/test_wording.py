@@ -26,6 +26,7 @@ EDGES = {
     "gatepost/s3_endpoint_server.py": "InternalError in S3's words, and the trace in the log",
     "actions/plugin.py": "a plug-in that does not say where it goes: nowhere, and the log says why",
     "actions/table.py": "a plug-in cannot be made: said at the start, which it stops",
+    "gatepost/alert_sinks.py": "this look is given up, with the trace in the log; the next one is made",
     "gatepost/plugins.py": "a plug-in cannot be loaded, or its reader fails: a finding",
 }
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK|NotImplemented" r"Error)\b")
