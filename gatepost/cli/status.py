@@ -14,7 +14,7 @@ from gatepost.metrics import by_label, total
 from gatepost.settings import Settings
 from gatepost.survey import Survey, Surveyor
 from mail.counters import key
-from mail.errors import GatepostError
+from mail.errors import Permanent, Temporary
 from spool.control import NoServer
 from spool.standing import Standing
 
@@ -31,6 +31,7 @@ def command(as_json: bool, config: Path | None, data: Path | None) -> int:
     Behind the bar is performance data. What is a warning is set under `alerts:`. A server that does not run is CRITICAL, and so are
     settings with errors, and a state directory that cannot be read.
     """
+    found: tuple[Condition, ...]
     try:
         settings = settings_of(config, data)
     except Exit:
@@ -65,12 +66,12 @@ async def _look(settings: Settings) -> tuple[Survey | None, Standing, tuple[Cond
         return survey, survey.standing, ()
     except NoServer:
         text = f"not running (no server listens in {settings.data})"
-    except (GatepostError, OSError) as error:
+    except (Temporary, Permanent, OSError) as error:
         text = f"does not answer: {error}"
     wrong = (_critical("running", text),)
     try:
         return None, await surveyor.standing(), wrong
-    except (GatepostError, OSError) as error:
+    except (Temporary, Permanent, OSError) as error:
         return None, Standing(), (*wrong, _critical("spool", str(error)))
 
 
