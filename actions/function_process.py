@@ -177,7 +177,7 @@ class _Frames(asyncio.SubprocessProtocol):
             return
         try:
             frame = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             frame = None
         if isinstance(frame, dict):
             self._reply.set_result(frame)

@@ -11,7 +11,7 @@ from pathlib import Path
 from mail.errors import Misuse
 from mail.ids import is_message_id
 from mail.octets import Octets
-from spool.arriving import NO_ROOM, UNFINISHED, FileOctets
+from spool.arriving import NO_DESCRIPTOR, NO_ROOM, UNFINISHED, FileOctets
 from spool.durable import make_durable, sync_directory, write_new
 from spool.ports import Broken, Full, NotFound
 
@@ -51,6 +51,8 @@ class BlobFiles:
             path.unlink(missing_ok=True)
             if error.errno in NO_ROOM:
                 raise Full("the disk is full") from error
+            if error.errno in NO_DESCRIPTOR:
+                raise Full(f"{error.strerror} (body file)") from error
             raise Broken(f"the store failed: {error.strerror} (body file)") from error
 
     def open(self, message_id: str) -> FileOctets:

@@ -100,7 +100,7 @@ async def answered(line: bytes, handler: Handler) -> dict[str, Any]:
     """What the handler says to the request on this line, as an answer of the protocol."""
     try:
         request = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         request = None
     if not isinstance(request, dict):
         return {"error": "a request is one JSON object on one line", "kind": "Malformed"}

@@ -107,6 +107,15 @@ def eats(event, context):
 def no_json(event, context):
     return {"disposition": object()}
 
+def speaks_by_itself(event, context):
+    body = b'{"result":' * 200_000
+    for descriptor in range(3, 9):
+        try:
+            os.write(descriptor, len(body).to_bytes(4, "big") + body)
+        except OSError:
+            pass
+    time.sleep(600)
+
 def large(event, context):
     return "x" * 7_000_000
 
@@ -296,6 +305,7 @@ async def test_exception_is_a_failure_with_its_type_and_the_beginning_of_its_tex
         ("leaves", "SystemExit: 3"),
         ("dies", "the function ended its process"),
         ("dies_with_a_child_on_the_pipes", "the function ended its process"),
+        ("speaks_by_itself", "sent no reply frame"),
         ("eats", "MemoryError"),
         ("no_json", r"Runtime\.MarshalError"),
         ("large", "more than 6291456"),

@@ -7,10 +7,11 @@ import shutil
 import signal
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_process import GatewayProcess, Start, until
+from gateway_process import ROOT, GatewayProcess, Start, until
 from mail_load import Load
 from sample_gateway import ZONE, small_settings
 from smtp_wire import Wire
@@ -26,6 +27,9 @@ rule_sets:
   default:
     - {name: keep, actions: [{disk: {path: mail}}]}
 """
+
+
+PLAIN = RULES.replace("filters:\n  - {name: listed, policy: Block, file: blocked.txt}\n", "")
 
 
 def made(directory: Path, hostname: str) -> Path:
@@ -118,16 +122,54 @@ def test_a_changed_list_of_a_filter_is_a_new_version_of_the_rules(live: GatewayP
     assert len(live.objects("rules", "list")) == 2
 
 
-def test_rules_that_need_the_http_listener_now_start_it(live: GatewayProcess, tmp_path: Path) -> None:
+@pytest.fixture
+def own_port(tmp_path: Path) -> Iterator[tuple[dict[str, str], int]]:
+    """Variables under which the program's own choice of an HTTP port is one that nobody else gets while the test runs."""
+    with (
+        socket.socket() as held
+    ):  # bound and not listening: whoever asks for this very port with SO_REUSEADDR gets it too
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        directory = tmp_path / "port"
+        directory.mkdir()
+        chosen = f"import gatepost.publishing\n\ngatepost.publishing.DEFAULT_LISTEN = ('127.0.0.1', {port})\n"
+        (directory / "sitecustomize.py").write_text(chosen)
+        yield {"PYTHONPATH": f"{directory}:{ROOT}"}, port
+
+
+def test_rules_that_need_the_http_listener_now_start_it(
+    gateway: Start, tmp_path: Path, own_port: tuple[dict[str, str], int]
+) -> None:
+    variables, port = own_port
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(PLAIN)
+    running = gateway(rules=rules, dns=ZONE, workers=2, options=("--quiet",), variables=variables)
     topics = "topics: {told: {arn: 'arn:aws:sns:eu-west-1:123456789012:told', subscribers: [{url: 'http://127.0.0.1:9/x'}]}}\n"
-    (tmp_path / "rules.yaml").write_text(RULES + topics)
-    until(lambda: "now active" in live.output, "the rules are loaded")
-    if "no HTTP listener: 127.0.0.1:2580 cannot be had" in live.output:
-        pytest.skip("somebody else has the port")
-    until(lambda: "http 127.0.0.1:2580" in live.output, "it says where")
-    with socket.create_connection(("127.0.0.1", 2580), timeout=10) as client:
+    rules.write_text(PLAIN + topics)
+    until(lambda: f"http 127.0.0.1:{port}\n" in running.output, "it says where")
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 403")
+
+
+def test_where_that_port_is_taken_it_says_so_and_takes_it_at_a_later_reload(
+    gateway: Start, tmp_path: Path, own_port: tuple[dict[str, str], int]
+) -> None:
+    variables, port = own_port
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(PLAIN)
+    running = gateway(rules=rules, dns=ZONE, workers=2, options=("--quiet",), variables=variables)
+    topics = "topics: {told: {arn: 'arn:aws:sns:eu-west-1:123456789012:told', subscribers: [{url: 'http://127.0.0.1:9/x'}]}}\n"
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        rules.write_text(PLAIN + topics)
+        until(lambda: f"no HTTP listener: 127.0.0.1:{port} cannot be had" in running.output, "it says so")
+        running.deliver(b"Subject: x\r\n\r\nx\r\n", rcpt_to=["x@example.com"])
+    running.signal(signal.SIGHUP)
+    until(lambda: f"http 127.0.0.1:{port}\n" in running.output, "it says where")
 
 
 @pytest.mark.timeout(300)

@@ -12,7 +12,7 @@ from spool_units import accepted_of
 
 from mail.octets import whole
 from mail.values import changed
-from spool import arriving
+from spool import arriving, blobs
 from spool.arriving import WRITE_OCTETS, FileOctets
 from spool.database import open_spool
 from spool.ports import Broken, Full, NotFound
@@ -161,6 +161,19 @@ async def test_without_a_descriptor_this_message_waits_and_the_shard_goes_on(spo
             await write(coming, UNIT.raw)
     await coming.discard()
     assert await spool.accept(accepted_of(2)) is not None
+
+
+@pytest.mark.parametrize("step", ["write_new", "sync_directory"])
+async def test_without_a_descriptor_a_copied_body_waits_too_and_leaves_nothing(spool, bodies, monkeypatch, step):
+    def none_left(*_arguments, **_more):
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(blobs, step, none_left)
+        with pytest.raises(Full, match="Too many open files in system"):
+            await spool.accept(UNIT)
+    assert names(bodies) == []
+    assert await spool.accept(UNIT) is not None
 
 
 async def test_a_disk_that_fails_closes_the_shard(tmp_path, monkeypatch):
