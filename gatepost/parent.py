@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 from gatepost.addresses import now
 from gatepost.alert_conditions import wants_alerts
 from gatepost.audit_log import AuditLog, note_change
-from gatepost.control import OBSERVE, SOCKET, Answer, Request
+from gatepost.control import OBSERVE, Answer, Request
 from gatepost.edge import RATES
 from gatepost.library import Library, Opened
 from gatepost.listening import KINDS, Listening
@@ -78,13 +79,13 @@ class Parent:
         )
         self._stop, self._at_once, self._reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def serve(self) -> int:
+    async def serve(self, control_socket: socket.socket) -> int:
         """Until a signal; the exit code. Raises what keeps a worker from its first start."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
-        control = await serve_control(self._settings.data / SOCKET, self._operate)
+        control = await serve_control(control_socket, self._operate)
         try:
             if await self._unless(self._stop, self._workers.start()):
                 self._announce()

@@ -30,6 +30,7 @@ from gatepost.settings_values import parse_address
 from gatepost.unchecked import unchecked_warnings
 from mail.errors import GatepostError
 from rules.model import RuleBook
+from spool.control import open_control
 from spool.rule_sets import open_rule_books
 
 log = logging.getLogger("gatepost")
@@ -60,6 +61,7 @@ def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file:
         try:
             listening = stack.enter_context(contextlib.closing(_listening(settings, rules.book, passed)))
             _settle_in(settings)
+            control = stack.enter_context(contextlib.closing(open_control(settings.data / SOCKET)))
             books = stack.enter_context(contextlib.closing(open_rule_books(settings.data / RULE_BOOKS)))
             library = Library(books, settings, now)
             library.load(rules)
@@ -67,7 +69,7 @@ def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file:
                 workers=workers_of(settings), again=again, ready_file=ready_file, quiet=quiet, notifier=notifier
             )
             parent = Parent(settings, library, rules, listening, manner)
-            return asyncio.run(parent.serve())
+            return asyncio.run(parent.serve(control))
         except (GatepostError, OSError) as error:
             return _cannot(str(error), FAILED)
 

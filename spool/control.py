@@ -41,9 +41,29 @@ class NoServer(Temporary):
     """Nobody listens on the socket: the shards are free to be opened."""
 
 
-async def serve_control(path: Path, handler: Handler) -> asyncio.Server:
-    """Listen on `path`, 0600; close the result to stop. `Locked`: a live server listens there; a dead one's socket is replaced."""
-    listening = _listening_socket(path)
+def open_control(path: Path) -> socket.socket:
+    """Listen on `path`, 0600. `Locked`: a live server listens there; a dead one's socket is replaced.
+
+    Who has it is the server of that directory, whether it answers yet or not: nothing there is changed before.
+    """
+    _check_length(path)
+    if path.is_socket():
+        if _is_alive(path):
+            raise Locked(f"{path} is in use by a running server")
+        path.unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(listening.fileno(), 0o600)  # before bind, so that the file is never wider than this
+        listening.bind(str(path))
+        listening.listen()
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+async def serve_control(listening: socket.socket, handler: Handler) -> asyncio.Server:
+    """Answer on what `open_control` opened, also whoever waits there already; close the result to stop."""
     try:
         return await asyncio.start_unix_server(
             lambda reader, writer: _converse(reader, writer, handler), sock=listening, limit=LINE_OCTETS
@@ -124,22 +144,6 @@ def unpacked(answer: dict[str, Any]) -> Any:
     if "error" in answer:
         raise _KINDS.get(answer["kind"], Temporary)(answer["error"])
     return answer["ok"]
-
-
-def _listening_socket(path: Path) -> socket.socket:
-    _check_length(path)
-    if path.is_socket():
-        if _is_alive(path):
-            raise Locked(f"{path} is in use by a running server")
-        path.unlink()
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.fchmod(listening.fileno(), 0o600)  # before bind, so that the file is never wider than this
-        listening.bind(str(path))
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 def _is_alive(path: Path) -> bool:

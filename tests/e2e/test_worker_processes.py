@@ -144,10 +144,14 @@ def test_workers_end_with_the_parent_and_a_restart_works_at_once(gateway: Start)
 
 def test_a_second_server_of_the_same_state_is_refused(gateway: Start) -> None:
     live = gateway(rules=RULES, dns=ZONE)
-    other = gateway(start=False, rules=RULES, dns=ZONE, state=live.data)
+    active, counted = live.objects("rules", "list"), (live.data / "limits.cells").stat().st_ino
+    other = gateway(start=False, rules=RULES.replace("keep", "other"), dns=ZONE, state=live.data)
     other.launch()
     assert other.wait() == 3
     assert "in use" in other.output
+    # It has changed nothing there before it knew.
+    assert live.objects("rules", "list") == active
+    assert (live.data / "limits.cells").stat().st_ino == counted
     other = gateway(start=False, rules=RULES, dns=ZONE, listen=live.listen, workers=2)
     other.launch()
     assert other.wait() == 3

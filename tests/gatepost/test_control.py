@@ -9,7 +9,7 @@ from stored_mail import T0, Mail, fill
 from gatepost.control import RULE_BOOKS, SOCKET, Request, apply, request_change
 from mail.errors import Malformed
 from mail.outcome import Result
-from spool.control import serve_control
+from spool.control import open_control, serve_control
 from spool.database import open_spool
 from spool.memory import MemorySpool
 from spool.ports import JobKind, JobQuery, JobState, Locked, MessageState, NotFound
@@ -144,7 +144,7 @@ async def test_a_running_server_does_it_through_its_socket(tmp_path, monkeypatch
     async def handler(request):
         return await apply({0: spool}, request, now=NOW, active=lambda: BOOK)
 
-    server = await serve_control(state / SOCKET, handler)
+    server = await serve_control(open_control(state / SOCKET), handler)
     try:
         [job] = await spool.jobs(JobQuery())
         answer = await request_change(state, Request(operation="retry", jobs=(job.id,)), NOW)

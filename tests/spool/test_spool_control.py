@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from mail.errors import Malformed, Permanent, Temporary
-from spool.control import LINE_OCTETS, NoServer, ask, serve_control
+from spool.control import LINE_OCTETS, NoServer, ask, open_control, serve_control
 from spool.ports import Locked, NotFound
 
 
@@ -24,7 +24,7 @@ async def handler(request):
 
 @pytest.fixture
 async def path(tmp_path):
-    server = await serve_control(tmp_path / "control.sock", handler)
+    server = await serve_control(open_control(tmp_path / "control.sock"), handler)
     yield tmp_path / "control.sock"
     server.close()
 
@@ -81,17 +81,17 @@ async def test_without_a_server_nobody_answers(tmp_path):
 
 async def test_a_dead_servers_socket_is_replaced_and_a_live_ones_is_not(tmp_path, path):
     with pytest.raises(Locked):
-        await serve_control(path, handler)
+        await serve_control(open_control(path), handler)
     dead = tmp_path / "dead.sock"
-    server = await serve_control(dead, handler)
+    server = await serve_control(open_control(dead), handler)
     server.close()
     with pytest.raises(NoServer):
         await ask(dead, {})
-    again = await serve_control(dead, handler)
+    again = await serve_control(open_control(dead), handler)
     assert await ask(dead, {"do": "echo"}) == {"do": "echo"}
     again.close()
 
 
 async def test_a_path_too_long_for_a_socket_is_said_plainly(tmp_path):
     with pytest.raises(Permanent, match="too long"):
-        await serve_control(tmp_path / ("x" * 120), handler)
+        await serve_control(open_control(tmp_path / ("x" * 120)), handler)
