@@ -22,7 +22,7 @@ from smtp.door import Denial
 from smtp.events import Arrived, Breathe, Close, Data, Event, Greet, StartTls, Verb
 from smtp.machine import Machine
 from smtp.patience import Patience
-from smtp.tls import established, why_failed
+from smtp.tls import established, give_back, why_failed
 
 log = logging.getLogger("gatepost.smtp")
 _FLUSH_SECONDS = 10  # for the last reply to leave
@@ -39,7 +39,6 @@ class Owner(Protocol):
     is_draining: bool
 
     def joined(self, driver: "Driver") -> None: ...
-
     def gone(self, driver: "Driver") -> None: ...
 
     def admit(self, driver: "Driver", client: Client) -> Denial | None:
@@ -55,6 +54,7 @@ class Driver(asyncio.Protocol):
     def __init__(self, owner: Owner, config: SmtpConfig) -> None:
         self._owner = owner
         self._config = config
+        self._first = StartTls if config.implicit_tls else Greet  # when the door is asked: a handshake costs us much
         self.number = next(_serial)
         self.weight = 0
         self.transport: Any = None
@@ -63,11 +63,9 @@ class Driver(asyncio.Protocol):
         self.is_one_too_many = False
         self._is_busy = False  # a session method, or TLS, is being waited for
         self._is_blocked = False  # the client does not read its replies
-        self._is_paused = self._is_working = (
-            False  # working: on content, and others have their turn before more is read
-        )
-        self._is_closing = False
-        self._is_too_heavy = False
+        self._is_paused = False
+        self._is_working = False  # on content, and others have their turn before more is read
+        self._is_closing = self._is_too_heavy = False
         self._deciphered: list[bytes] | None = None  # what came with the end of a TLS handshake, while one is under way
 
     # --- what the transport says
@@ -174,19 +172,21 @@ class Driver(asyncio.Protocol):
 
     def _perform(self, event: Event) -> bool:
         """Whether the event was answered at once. Most are, and a task for each would cost more than the answer."""
+        if type(event) is self._first and (refusal := self._owner.admit(self, self._machine.client)) is not None:
+            self._machine.deny(refusal.reply, refusal.limit)
+            return True
         if type(event) is StartTls:
             self._flush()
             # At once: behind implicit TLS the client's first octets are there already, and must find TLS at the transport.
             self._owner.keep(begun(self._secure()))
+            if event.ahead and self.transport is not None:
+                self._owner.loop.call_soon(give_back, self.transport, event.ahead)
             return False
         if type(event) is Breathe:
             self._owner.loop.call_soon(self._go_on, None)
             return False
         if type(event) is Close:
             self._hang_up(event)
-        elif type(event) is Greet and (refusal := self._owner.admit(self, event.client)) is not None:
-            self._machine.deny(refusal.reply, refusal.limit)
-            return True
         coroutine = self.verb(event) if type(event) is Verb else call(self._session, event)
         if type(event) is Arrived:
             # uvloop reads 32 times at a stretch: with the work of the session on each, all others would wait for all of it.

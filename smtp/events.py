@@ -73,7 +73,12 @@ class Denied(msgspec.Struct, frozen=True):
 
 
 class StartTls(msgspec.Struct, frozen=True):
-    """Put TLS on the connection, then call `Machine.secured`; until then the machine takes no octet."""
+    """Put TLS on the connection, then call `Machine.secured`; until then the machine takes no octet.
+
+    `ahead` are octets of TLS that came already, behind a PROXY header.
+    """
+
+    ahead: bytes = b""
 
 
 class Breathe(msgspec.Struct, frozen=True):

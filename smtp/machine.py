@@ -15,13 +15,7 @@ from collections.abc import Callable
 
 from mail.address import Mailbox
 from mail.client import Client, Tls
-from mail.reply import (
-    BYE,
-    EARLY_TALKER,
-    TOO_MANY_ERRORS,
-    TRY_AGAIN,
-    Reply,
-)
+from mail.reply import BYE, EARLY_TALKER, TOO_MANY_ERRORS, TRY_AGAIN, Reply
 from mail.values import changed
 from smtp import commands
 from smtp.arguments import MailArgument
@@ -127,11 +121,13 @@ class Machine:
     def deny(self, reply: Reply, limit: str) -> None:
         """The answer to `Greet` where the door is shut: the session is not greeted, but told.
 
-        The client has said nothing, so nothing is lingered for: who is one too many must not take up room.
+        The client has said nothing, so nothing is lingered for: who is one too many must not take up room. Where TLS would come
+        first it is not told either, since it could not read it.
         """
-        self._asked = None
+        was_in_clear, self._asked = type(self._asked) is Greet, None
         self.ask(Denied(self.client, reply, limit))
-        self._outgoing.append(wire(reply))
+        if was_in_clear:
+            self._outgoing.append(wire(reply))
         self.finish()
 
     def outgoing(self) -> bytes:
@@ -189,6 +185,12 @@ class Machine:
         return content.held if content is not None else 0
 
     @property
+    def content_octets(self) -> int:
+        """How much of a message has come, wherever it is kept."""
+        content = self.transaction.content
+        return content.octets if content is not None else 0
+
+    @property
     def phase(self) -> str:
         """proxy, content or command: which patience applies."""
         if self._awaits_proxy:
@@ -238,9 +240,7 @@ class Machine:
         if self._is_over:
             return
         self._input, self._at = b"", 0
-        self._reader = (
-            _read_nothing  # a reader refers to the machine: let both go at once, without the garbage collector
-        )
+        self._reader = _read_nothing  # a reader refers to the machine: let both go without the garbage collector
         if type(self._asked) not in (Mail, Data):  # their answer decides whether there is a transaction to drop
             self.drop_transaction()
         self.ask(Close(linger))
@@ -261,10 +261,11 @@ class Machine:
         self._at = at
 
     def start_tls(self) -> None:
-        """Whatever was sent along with STARTTLS in the clear is thrown away (RFC 3207 §4.2: injection)."""
+        """Whatever was sent along with STARTTLS in the clear is thrown away (RFC 3207 §4.2: injection); by itself TLS begins with it."""
+        ahead = self._input[self._at :] if self.config.implicit_tls else b""
         self._input, self._at = b"", 0
         self._is_deaf = True
-        self.ask(StartTls())
+        self.ask(StartTls(ahead))
 
     # --- the readers
 

@@ -33,9 +33,7 @@ def read_proxy(machine: "Machine") -> bool:
     if proxied is None:
         return False
     machine.move_to(at + proxied.octets)
-    if machine.config.implicit_tls and machine.backlog:
-        machine.finish()  # Note: the TLS hello came in one piece with the header, and cannot be handed back to the transport
-    elif proxied.ip is None:
+    if proxied.ip is None:
         machine.open_for(machine.client)
     else:
         machine.open_for(changed(machine.client, ip=proxied.ip, port=proxied.port))

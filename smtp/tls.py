@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -83,6 +84,17 @@ def established(connection: ssl.SSLObject) -> Tls:
         cipher=cipher[0] if cipher else "",
         sni=getattr(connection, "server_name", None),
     )
+
+
+def give_back(transport: Any, octets: bytes) -> None:
+    """Octets that were read before TLS took the transport over, to TLS: a proxy's header and a hello may come in one piece."""
+    rest, protocol = memoryview(octets), transport.get_protocol()
+    while rest and not transport.is_closing():
+        room = memoryview(protocol.get_buffer(len(rest)))
+        taken = min(len(room), len(rest))
+        room[:taken] = rest[:taken]
+        protocol.buffer_updated(taken)
+        rest = rest[taken:]
 
 
 def why_failed(error: Exception) -> str:

@@ -174,6 +174,19 @@ def test_a_message_that_trickles_is_bounded_as_a_whole() -> None:
     assert moments(machine, timeouts, []) == "smtp.data_timeout after 61"
 
 
+def test_a_large_message_has_the_time_that_its_octets_need_wherever_they_are_kept() -> None:
+    timeouts = Timeouts(content=60, content_total=60, slowest_octets_per_second=4096)
+    talk, patience = Talk().open(), Patience(0)
+    talk.say("DATA")
+    second = (b"x" * 78 + b"\r\n") * 100
+    for now in range(1, 500):
+        talk.send(second)
+        patience.heard(now)
+        assert patience.exceeded(talk.machine, timeouts, now) == ""
+    assert talk.machine.held < 500_000
+    assert len(talk.arriving) > 3_000_000
+
+
 # --- every limit by its name
 
 
@@ -309,6 +322,31 @@ async def test_plain_and_implicit_tls_are_served_side_by_side(authority: trustme
         writer.close()
     finally:
         await listener.close()
+
+
+async def test_where_tls_comes_first_who_is_one_too_many_gets_no_handshake(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    session = Recording()
+    limits = Limits(connections_per_ip=1)
+    config = replace(CONFIG, tls=server_context(tmp_path / "first.pem"), limits=limits, implicit_tls=True)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with serving(session, config) as (listener, host, port):
+        silent = await asyncio.open_connection(host, port)  # says no hello, and is waited for
+        await until(lambda: len(listener.connections) == 1)
+        reader, writer = await asyncio.open_connection(host, port)
+        assert await reader.read() == b""
+        writer.close()
+        assert session.log == [
+            ("denied", "127.0.0.1", "421 4.7.0 Too many connections from your address", "smtp.connections_per_ip"),
+            ("close",),
+        ]
+        silent[1].close()
+        await until(lambda: not listener.connections)
+        reader, writer = await asyncio.open_connection(host, port, ssl=client, server_hostname="mx.test")
+        assert (await reader.readline()).startswith(b"220")
+        writer.close()
 
 
 def test_tls_is_told_in_openssl_s_words() -> None:

@@ -212,6 +212,42 @@ def test_implicit_tls_stands_before_the_banner_and_is_known(
     run(test)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 100])
+def test_a_proxy_header_and_a_tls_hello_may_come_in_one_piece(
+    run: Callable[[Test], None], tmp_path: Path, cut: int
+) -> None:
+    async def test() -> None:
+        session = Recording()
+        context = server_context(certificate(tmp_path))
+        config = replace(CONFIG, tls=context, implicit_tls=True, proxy_from=CONFIG.xclient_from)
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client.wrap_bio(incoming, outgoing)
+        async with serving(session, config) as (_, host, port):
+            reader, writer = await asyncio.open_connection(host, port)
+            said, ahead = b"PROXY TCP4 198.51.100.7 192.0.2.1 40000 465\r\n", True
+            while True:
+                try:
+                    heard = tls.read()
+                    break
+                except ssl.SSLWantReadError:
+                    said += outgoing.read()
+                if ahead and cut:
+                    writer.write(said[:-cut])
+                    await asyncio.sleep(0)
+                    said = said[-cut:]
+                writer.write(said)
+                said, ahead = b"", False
+                incoming.write(await reader.read(65_536))
+            assert heard.startswith(b"220")
+            writer.close()
+        assert session.clients[0].tls is not None
+        assert session.clients[0].ip == "198.51.100.7"
+
+    run(test)
+
+
 def test_what_a_session_raises_is_logged_and_not_told(
     run: Callable[[Test], None], caplog: pytest.LogCaptureFixture
 ) -> None:

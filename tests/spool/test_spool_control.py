@@ -56,7 +56,9 @@ async def test_any_other_error_is_answered_without_detail(path, caplog):
     assert "secret detail" in caplog.text
 
 
-@pytest.mark.parametrize("line", [b"{\n", b"[1]\n", b"\xff\xfe\n", b"null\n", b"[" * 500_000 + b"\n", b'{"a":' * 100_000 + b"\n"])
+@pytest.mark.parametrize(
+    "line", [b"{\n", b"[1]\n", b"\xff\xfe\n", b"null\n", b"[" * 500_000 + b"\n", b'{"a":' * 100_000 + b"\n"]
+)
 async def test_what_is_no_request_is_malformed_and_the_next_one_is_answered(path, line):
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(line + b'{"do": "echo"}\n')
