@@ -22,6 +22,7 @@ from mail.reply import (
 from mail.values import Value, changed
 from rules.compiled import CompiledBook
 from rules.disposition import at_rcpt
+from smtp.door import Denial
 from spool.ports import Load
 
 
@@ -89,10 +90,13 @@ def admit(
     return Admission(mailbox=mailbox, reply=RECIPIENT_OK, wanting=wanting)
 
 
-def storage_refusal(load: Load, settings: InboundSettings) -> Reply | None:
+def storage_refusal(load: Load, settings: InboundSettings) -> Denial | None:
     """The answer to MAIL where the spool has no room, or too much is already waiting (semantics.md §6)."""
-    is_crowded = load.ready_jobs + load.leased_jobs > settings.max_ready_jobs
-    return INSUFFICIENT_STORAGE if is_crowded or load.cap_reached or is_below_reserve(load, settings) else None
+    if load.ready_jobs + load.leased_jobs > settings.max_ready_jobs:
+        return Denial(INSUFFICIENT_STORAGE, "spool.max_ready")
+    if is_below_reserve(load, settings):
+        return Denial(INSUFFICIENT_STORAGE, "spool.reserve")
+    return Denial(INSUFFICIENT_STORAGE, "retention.cap") if load.cap_reached else None
 
 
 def is_below_reserve(load: Load, settings: InboundSettings) -> bool:

@@ -40,7 +40,9 @@ class Gate:
         return self.greeting_delay_seconds
 
     def at_hello(self, book: CompiledBook, client: Client) -> Denial | None:
-        denial = None if self.helo == "any" else _said_of(client, self.hostname, strict=self.helo == "named")
+        """For EHLO and HELO; a client that XCLIENT describes may have said neither yet."""
+        asks = self.helo != "any" and client.helo is not None
+        denial = _said_of(client, self.hostname, strict=self.helo == "named") if asks else None
         return self._unless_vouched(book, client, ANYBODY, denial)
 
     def at_mail(self, book: CompiledBook, client: Client, reverse_path: Mailbox | None, now: float) -> Denial | None:

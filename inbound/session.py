@@ -57,11 +57,15 @@ class InboundSession:
         return None
 
     async def hello(self, client: Client) -> Reply | None:
-        if client.ip != self._client.ip:
-            self._look_up(client)
         denial = self._services.gate.at_hello(self._services.book(), client)
-        self._client = client
-        return None if denial is None else await self._limited("ehlo", denial)
+        before, self._client = self._client, client
+        if denial is not None:
+            reply = await self._limited("ehlo", denial)
+            self._client = before  # what was refused is in no mail that may follow all the same
+            return reply
+        if client.ip != before.ip:
+            self._look_up(client)
+        return None
 
     def _look_up(self, client: Client) -> None:
         # Beside the dialogue, from connect on: only the first RCPT and the message itself may wait for it (semantics.md §5).
@@ -71,12 +75,10 @@ class InboundSession:
 
     async def mail(self, reverse_path: Mailbox | None, declared_size: int | None, *, smtputf8: bool) -> Reply:  # noqa: ARG002
         services = self._services
-        refusal = storage_refusal(services.spool.load(), services.settings)
-        if refusal is not None:
-            await self._log(Refusal("mail", refusal), mail_from=reverse_path)
-            return refusal
         book = services.book()
-        denial = services.gate.at_mail(book, self._client, reverse_path, self._now())
+        denial = storage_refusal(services.spool.load(), services.settings) or services.gate.at_mail(
+            book, self._client, reverse_path, self._now()
+        )
         if denial is not None:
             return await self._limited("mail", denial, mail_from=reverse_path)
         sender = Sender(client=self._client, reverse_path=reverse_path, declared_size=declared_size)
@@ -214,8 +216,15 @@ class InboundSession:
             trail.refusal = trail.refusal or Refusal("rcpt", reply, limit=limit)
         elif command == "MAIL" and trail is None and reply.code != BAD_SEQUENCE.code:
             await self._log(Refusal("mail", reply, limit=limit), mail_from=sender)
+        elif limit:
+            await self._log(Refusal(self._outside, reply, limit=limit))
         else:
-            self._stray = Refusal("ehlo" if self._client.helo is None else "mail", reply, limit=limit)
+            self._stray = Refusal(self._outside, reply)
+
+    @property
+    def _outside(self) -> str:
+        """The phase of what happens outside any transaction."""
+        return "ehlo" if self._client.helo is None else "mail"
 
     async def close(self) -> None:
         if self._facts is not None:

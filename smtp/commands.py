@@ -80,7 +80,7 @@ def run(machine: Machine, line: bytes) -> None:
     counts.commands += 1
     if verb not in _BRINGS_MAIL:
         counts.idle_commands += 1
-    if counts.commands > limits.commands or counts.idle_commands > limits.idle_commands:
+    if counts.commands - counts.commands_before > limits.commands or counts.idle_commands > limits.idle_commands:
         machine.refuse(_shown(verb), TOO_MANY_COMMANDS, "smtp.idle_commands")
         return
     command = _COMMANDS.get(verb, _unknown)

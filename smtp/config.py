@@ -49,7 +49,7 @@ class Limits:
     refused_recipients: int = 200
     errors: int = 20
     idle_commands: int = 100  # commands that bring no mail nearer, since the last message
-    commands: int = 200_000
+    commands: int = 200_000  # of any kind, since the last message
     transactions: int = 10_000
     connections: int = 5000
     connections_per_ip: int = 500

@@ -261,7 +261,7 @@ class Machine:
         self._at = at
 
     def start_tls(self) -> None:
-        """Whatever was sent along with STARTTLS in the clear is thrown away (RFC 3207 §4.2: injection); by itself TLS begins with it."""
+        """Whatever was sent along with STARTTLS in the clear is thrown away (RFC 3207 §4.2); by itself TLS begins with it."""
         ahead = self._input[self._at :] if self.config.implicit_tls else b""
         self._input, self._at = b"", 0
         self._is_deaf = True
@@ -277,6 +277,7 @@ class Machine:
         if self.config.implicit_tls and self.client.tls is None:
             self.start_tls()
         else:
+            self._talked_early = self.backlog > 0  # behind the PROXY header, in one piece with it
             self._events.append(Greet(self.client))
 
     def _answered_greet(self, reply: Reply | None) -> None:

@@ -46,6 +46,7 @@ class Counts:
     """What one connection has used of its limits."""
 
     commands: int = 0
+    commands_before: int = 0  # of these, before the last message was answered
     idle_commands: int = 0
     errors: int = 0
     recipients: int = 0
@@ -55,5 +56,6 @@ class Counts:
     def took_message(self) -> None:
         """A message was answered: what counts between messages starts again."""
         self.idle_commands = 0
+        self.commands_before = self.commands
         self.errors = 0
         self.refused_recipients = 0

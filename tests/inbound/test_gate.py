@@ -157,6 +157,12 @@ def test_an_ehlo_is_refused_as_far_as_the_setting_says(helo: str, forged: bool, 
     assert Gate(helo="forged", hostname="mx.example").at_hello(BOOK, Client(ip="::1", helo="mx.example")) is None
 
 
+def test_a_client_that_xclient_describes_has_said_no_ehlo_that_could_be_wrong() -> None:
+    gate = Gate(helo="named", hostname="mx.example")
+    assert gate.at_hello(BOOK, Client(ip="192.0.2.1")) is None
+    assert gate.at_hello(BOOK, Client(ip="192.0.2.1", helo="localhost")) is not None
+
+
 def test_who_comes_again_in_time_passes_and_is_known(greylist: Greylist) -> None:
     def wait(at: float, ip: str = "192.0.2.1") -> int:
         return greylist.wait_for(ip, SENDER, ONE, NOON + at)

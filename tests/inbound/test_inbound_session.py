@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from inbound.admission import storage_refusal
+from inbound.gate import Gate
 from inbound.ports import InboundSettings
+from inbound.sampling import Sampler
 from mail.address import Mailbox, parse_mailbox
 from mail.client import Client
 from mail.counters import key
@@ -14,12 +16,12 @@ from mail.envelope import Envelope, Recipient
 from mail.errors import Temporary
 from mail.ids import is_message_id, shard_of
 from mail.receipt import Evidence
-from mail.reply import BARE_NEWLINE, MESSAGE_TOO_BIG, SYNTAX_ERROR
+from mail.reply import BARE_NEWLINE, MESSAGE_TOO_BIG, SYNTAX_ERROR, TIMED_OUT
 from mail.values import changed
 from rules.compiled import CompiledBook
 from spool.memory import MemorySpool
 from spool.ports import Accepted, Broken, HistoryRow, Job, JobKind, JobQuery, JobState, Load, MessageState
-from tests.inbound.inbound_rig import MESSAGE, Rig, book, secure, verdicts
+from tests.inbound.inbound_rig import CLIENT, MESSAGE, Rig, book, secure, verdicts
 from verdicts.judge import Judgement
 
 STORE = "actions: [{disk: {path: ./mail}}]"
@@ -307,19 +309,70 @@ LOAD = Load(
 
 
 @pytest.mark.parametrize(
-    ("load", "is_refused"),
+    ("load", "limit"),
     [
-        (LOAD, False),
-        (changed(LOAD, ready_jobs=100_000), False),
-        (changed(LOAD, ready_jobs=100_001), True),
-        (changed(LOAD, free_octets=2**30, total_octets=2**32), False),
-        (changed(LOAD, free_octets=2**30 - 1, total_octets=2**32), True),
-        (changed(LOAD, free_octets=2**36, total_octets=2**41), True),
-        (changed(LOAD, cap_reached=True), True),
+        (LOAD, None),
+        (changed(LOAD, ready_jobs=100_000), None),
+        (changed(LOAD, ready_jobs=100_001), "spool.max_ready"),
+        (changed(LOAD, free_octets=2**30, total_octets=2**32), None),
+        (changed(LOAD, free_octets=2**30 - 1, total_octets=2**32), "spool.reserve"),
+        (changed(LOAD, free_octets=2**36, total_octets=2**41), "spool.reserve"),
+        (changed(LOAD, cap_reached=True), "retention.cap"),
     ],
 )
-def test_mail_is_refused_where_there_is_no_room(load: Load, is_refused: bool) -> None:
-    assert (storage_refusal(load, InboundSettings()) is not None) == is_refused
+def test_mail_is_refused_where_there_is_no_room(load: Load, limit: str | None) -> None:
+    denial = storage_refusal(load, InboundSettings())
+    assert (None if denial is None else denial.limit) == limit
+
+
+async def test_mail_that_finds_no_room_is_counted_and_leaves_some_rows_only() -> None:
+    rig = Rig(book(TOUR), spool=MemorySpool(room_octets=10))
+    rig.services = replace(rig.services, sampler=Sampler(2))
+    session = await rig.session()
+    for _ in range(5):
+        await session.mail(None, None, smtputf8=False)
+    assert [(row.phase, row.by) for row in await rig.history()] == [("mail", "spool.reserve")] * 2
+    assert rig.services.counters.value("limited_total", limit="spool.reserve") == 5
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"),
+    [
+        ("NOOP", "smtp.idle_commands"),
+        ("FOO", "smtp.errors"),
+        ("", "smtp.line_limit"),
+        ("", "smtp.command_timeout"),
+        ("MAIL", "smtp.messages_per_connection"),
+    ],
+)
+async def test_a_limit_that_ends_a_session_after_a_message_has_a_row_too(command: str, limit: str) -> None:
+    rig = Rig(book(TOUR))
+    session = await rig.session()
+    await session.mail(None, None, smtputf8=False)
+    mailbox = parse_mailbox("support@example.com")
+    await session.rcpt(mailbox)
+    envelope = Envelope(reverse_path=None, recipients=(Recipient(mailbox=mailbox),))
+    assert (await session.data(envelope, MESSAGE)).code == 250
+    await session.refused("FOO", SYNTAX_ERROR, "")
+    await session.refused(command, TIMED_OUT, limit)
+    await session.close()
+    assert [(row.outcome, row.by) for row in await rig.history()] == [("accepted", ""), ("deferred", limit)]
+
+
+async def test_a_name_that_was_refused_is_in_no_mail_that_follows() -> None:
+    rig = Rig(book(TOUR))
+    rig.services = replace(rig.services, gate=Gate(helo="forged", hostname="mx.example.com"))
+    session = await rig.session()
+    reply = await session.hello(changed(CLIENT, helo="mx.example.com", protocol="ESMTP"))
+    assert str(reply) == "550 5.7.1 EHLO says our own name"
+    await session.mail(None, None, smtputf8=False)
+    mailbox = parse_mailbox("support@example.com")
+    await session.rcpt(mailbox)
+    await session.data(Envelope(reverse_path=None, recipients=(Recipient(mailbox=mailbox),)), MESSAGE)
+    assert [(row.phase, row.helo) for row in await rig.history()] == [
+        ("ehlo", "mx.example.com"),
+        ("accepted", "client.example"),
+    ]
 
 
 async def test_no_room_at_mail_is_a_history_row() -> None:

@@ -532,6 +532,22 @@ def test_whoever_talks_before_the_banner_can_be_refused() -> None:
         assert talk.replies.startswith(reply)
 
 
+def test_who_talks_before_the_banner_is_known_behind_a_proxy_too() -> None:
+    header = b"PROXY TCP4 198.51.100.7 192.0.2.1 40000 25\r\n"
+    for said, reply in ((b"", b"220"), (b"EHLO c.test\r\n", b"554 5.5.1")):
+        talk = Talk(replace(PROXIED, refuse_early_talkers=True))
+        talk.send(header + said)
+        assert talk.replies.startswith(reply)
+
+
+def test_as_many_messages_are_taken_as_ehlo_says() -> None:
+    talk = Talk(replace(CONFIG, limits=Limits(transactions=50, commands=10)))
+    assert "250 LIMITS MAILMAX=50 RCPTMAX=1000" in " ".join(talk.say("EHLO c.test")).replace("250-", "250 ")
+    for _ in range(50):
+        assert talk.say("MAIL FROM:<>", "RCPT TO:<x@y.test>", "DATA", ".")[-1].startswith("250")
+    assert talk.say("MAIL FROM:<>") == ["421 4.7.0 Too many messages on this connection"]
+
+
 def test_the_backend_can_refuse_the_client_at_the_door() -> None:
     talk = Talk.__new__(Talk)
     talk.events, talk.messages, talk.replies, talk.answers = [], [], b"", {Greet: TRY_AGAIN}
