@@ -6,6 +6,7 @@
 
 import weakref
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any, Protocol
 
 import dns.asyncresolver
@@ -18,6 +19,8 @@ from verdicts.ports import Answer, Lookup
 
 try:
     import aiodns
+
+    _cares: Any = aiodns.pycares  # type: ignore[attr-defined]
 except ImportError:  # no wheel for this platform: slower, same answers
     aiodns = None  # type: ignore[assignment]
 
@@ -69,15 +72,32 @@ class _OnTheLoop(aiodns.DNSResolver if aiodns is not None else object):  # type:
                 resolver.loop.remove_writer(descriptor)
             resolver._sock_state_cb(descriptor, is_read, is_written)
 
-        channel = aiodns.pycares.Channel  # type: ignore[attr-defined]  # what aiodns itself makes
-        return False, channel(sock_state_cb=watch, timeout=self._timeout, **options)
+        return False, _cares.Channel(sock_state_cb=watch, timeout=self._timeout, **options)
+
+
+def are_on_this_machine(servers: Sequence[str]) -> bool:
+    """Whether questions to these servers (`ip`, `ip:port` or `[ip]:port`) never leave it."""
+    return bool(servers) and all(ip_address(_host_port(server)[0].partition("%")[0]).is_loopback for server in servers)
+
+
+def _of_resolv_conf() -> Sequence[str]:
+    try:
+        return [str(server) for server in dns.resolver.Resolver().nameservers]
+    except dns.resolver.NoResolverConfiguration:
+        return ()
 
 
 class Aiodns:
-    """c-ares through aiodns. It retries, turns to TCP and to the next server by itself."""
+    """c-ares through aiodns. It retries, turns to TCP and to the next server by itself.
+
+    *Trust.* It opens a socket for each question: who would forge the answer has to guess the port too (RFC 5452 §4.5). Nobody
+    guesses at what never leaves this machine: there one socket stays, and a question costs a third less.
+    """
 
     def __init__(self, nameservers: Sequence[str] | None, seconds: float) -> None:
-        self._resolver = _OnTheLoop(nameservers=nameservers, timeout=seconds / 3, tries=3)
+        near = are_on_this_machine(_of_resolv_conf() if nameservers is None else nameservers)
+        flags = _cares.ARES_FLAG_EDNS | _cares.ARES_FLAG_STAYOPEN if near else None  # the first alone is the default
+        self._resolver = _OnTheLoop(nameservers=nameservers, timeout=seconds / 3, tries=3, flags=flags)
         error = aiodns.error
         self._none = {
             error.ARES_ENOTFOUND: Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="NXDOMAIN"),

@@ -15,17 +15,22 @@ ATTEMPTS = 20
 
 
 class Server(asyncio.DatagramProtocol):
-    """Answers from `zone` (as ZoneResolver's); `asked` are the questions it saw; a silent one never answers."""
+    """Answers from `zone` (as ZoneResolver's); a silent one never answers.
 
-    def __init__(self, zone: dict[str, Any]) -> None:
+    `asked` are the questions it saw, `ports` where those over UDP came from.
+    """
+
+    def __init__(self, zone: dict[str, Any], port: int = 0) -> None:
         self.zone = {name.lower(): entry for name, entry in zone.items()}
         self.asked: list[tuple[str, str]] = []
+        self.ports: set[int] = set()
         self.silent = False
+        self._wanted = port
 
     async def __aenter__(self) -> "Server":
         # The system chooses a port for TCP, whose clients take many; UDP's is then nearly always free.
         for attempt in range(ATTEMPTS):
-            self.tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", 0)
+            self.tcp = await asyncio.start_server(self._serve_tcp, "127.0.0.1", self._wanted)
             self.port = self.tcp.sockets[0].getsockname()[1]
             where = ("127.0.0.1", self.port)
             try:
@@ -51,6 +56,7 @@ class Server(asyncio.DatagramProtocol):
         return f"127.0.0.1:{self.port}"
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.ports.add(addr[1])
         reply = self._reply(data)
         if reply is None:
             return

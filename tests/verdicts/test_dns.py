@@ -13,6 +13,7 @@ from loopback_dns import Server
 
 from mail.errors import Malformed
 from mail.receipt import Evidence, Query
+from verdicts.dns_backends import are_on_this_machine
 from verdicts.dns_names import presentation
 from verdicts.dns_recorded import RecordedResolver
 from verdicts.dns_resolver import LiveResolver
@@ -169,6 +170,42 @@ async def test_an_answer_over_tcp_keeps_the_loop_no_busier_than_its_packets() ->
             assert (await resolver.lookup("large.example", "TXT")).outcome is Lookup.RECORDS
         assert 1 < calls.call_count < 20
         await resolver.close()
+
+
+async def test_questions_to_this_machine_share_a_socket() -> None:
+    async with Server(ZONE) as server:
+        resolver = LiveResolver([server.address])
+        for name in ("a.example", "half.example", "4.example", "absent.example"):
+            await resolver.lookup(name, "AAAA")
+        assert len(server.asked) == 4
+        assert len(server.ports) == 1
+        await resolver.close()
+
+
+@pytest.mark.parametrize(
+    ("servers", "expected"),
+    [
+        (["127.0.0.1"], True),
+        (["127.0.0.53:5353", "[::1]:53", "::1"], True),
+        (["127.0.0.1", "192.0.2.1"], False),
+        (["10.0.0.2:53"], False),
+        (["[fe80::1%eth0]:53"], False),
+        ([], False),
+    ],
+)
+def test_only_a_loopback_address_is_on_this_machine(servers: list[str], expected: bool) -> None:
+    """Elsewhere each question has a port of its own, which who would forge its answer has to guess (RFC 5452)."""
+    assert are_on_this_machine(servers) is expected
+
+
+async def test_a_resolver_that_was_started_again_is_asked_again() -> None:
+    async with Server(ZONE) as server:
+        resolver = LiveResolver([server.address])
+        assert (await resolver.lookup("a.example", "A")).outcome is Lookup.RECORDS
+    assert (await resolver.lookup("half.example", "A")).outcome is Lookup.TEMPORARY
+    async with Server(ZONE, server.port):
+        assert (await resolver.lookup("a.example", "MX")).outcome is Lookup.RECORDS
+    await resolver.close()
 
 
 async def test_a_slow_name_is_waited_for_where_the_resolver_is_alive() -> None:
