@@ -19,19 +19,21 @@ class Company:
     def __init__(self) -> None:
         self._answered_at = -math.inf
         self._accepted_at = -math.inf
+        self._is_busy = False
         self._expected = 0
 
     def of_outcome(self, now: float) -> float:
-        """Seconds for a unit that nobody outside waits for."""
-        return BUSY_SECONDS if now - self._answered_at < BUSY_SECONDS else 0.0
+        """Seconds for a unit that nobody outside waits for. Between messages that come one by one it would only be late."""
+        return BUSY_SECONDS if self._is_busy and now - self._answered_at < BUSY_SECONDS else 0.0
 
     def of_accept(self, waiting: int, now: float) -> float:
         """Seconds for an accept that makes it so many that wait. A client who is alone never waits: his last group was one."""
         return ACCEPT_SECONDS if waiting < self._expected and now - self._accepted_at < _CLOSE_SECONDS else 0.0
 
-    def answered(self, accepts: int, now: float) -> None:
-        """A group ended that had so many accepts; what is expected falls by one a group, as clients come and go."""
+    def answered(self, units: int, accepts: int, now: float) -> None:
+        """A group ended that had so many; how many accepts are expected falls by one a group, as clients come and go."""
         self._answered_at = now
+        self._is_busy = units > 1 or (accepts > 0 and now - self._accepted_at < 2 * BUSY_SECONDS)
         if accepts:
             lasting = self._expected - 1 if now - self._accepted_at < _CLOSE_SECONDS else 0
             self._expected = max(accepts, lasting)

@@ -95,9 +95,7 @@ class Writer:
         line = self._first if first else self._alone if alone else self._then
         line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
-        if first:
-            patience = self._company.of_accept(len(self._first), loop.time())
-        self._pace.note(loop, patience)
+        self._pace.note(loop, self._company.of_accept(len(self._first), loop.time()) if first else patience)
         if self._flying is None:
             self._pace.arm(loop)
         return future
@@ -266,7 +264,8 @@ class Writer:
             self.fail(group.failure)
             return
         assert self._loop is not None
-        self._company.answered(sum(unit.is_accept for unit in group.units), self._loop.time())
+        accepts = sum(unit.is_accept for unit in group.units)
+        self._company.answered(len(group.units), accepts, self._loop.time())
         self._commit_seconds.observe(group.seconds)
         for unit in group.units:
             self.queued_octets -= unit.octets
