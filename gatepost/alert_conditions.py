@@ -1,5 +1,9 @@
-"""What is wrong with a gateway, from a survey of it: the same list for `gatepost status` and for alerts. Pure."""
+"""What is wrong with a gateway, from a survey of it: the same list for `gatepost status` and for alerts.
 
+Pure, but for `alert_warnings`.
+"""
+
+import shutil
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -47,9 +51,12 @@ def wants_alerts(settings: Settings) -> bool:
 
 def alert_warnings(settings: Settings) -> list[str]:
     """Alerts that can reach nobody."""
+    warnings = []
     if settings.alerts_mail and not settings.relay_host:
-        return ["alerts.mail has no way to its readers: set relay.host"]
-    return []
+        warnings.append("alerts.mail has no way to its readers: set relay.host")
+    if settings.alerts_command and shutil.which(settings.alerts_command[0]) is None:
+        warnings.append(f"alerts.command names no program that can be run: {settings.alerts_command[0]}")
+    return warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

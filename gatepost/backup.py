@@ -25,7 +25,7 @@ from gatepost.edge import RATES
 from gatepost.kept_file import replace_whole
 from gatepost.version import VERSION
 from mail.errors import Malformed, Permanent
-from spool.backup import MAGIC, SIDE_FILES, copy_database, copy_shard, format_of
+from spool.backup import MAGIC, SIDE_FILES, check_format, copy_database, copy_shard, format_of
 from spool.durable import make_durable, sync_directory
 from spool.rule_sets import BOOKS
 from spool.schema import SHARD
@@ -76,6 +76,7 @@ class Backup:
 def make_backup(data: Path, target: Path, now: datetime, *, without: Iterable[str] = ()) -> Backup:
     """Copy the state in `data` into `target`, which is made or empty. Raises `Permanent`, `Broken` or OSError."""
     _check_target(data, target)
+    _check_formats(data)
     target.mkdir(parents=True, exist_ok=True)
     target.chmod(0o700)
     files: dict[str, Entry] = {}
@@ -165,6 +166,15 @@ def _check_target(data: Path, target: Path) -> None:
         raise Permanent(f"{target} is inside the state directory: choose a place elsewhere, best on another disk")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise Permanent(f"{target} is not an empty directory: each backup has its own")
+
+
+def _check_formats(data: Path) -> None:
+    """What a later release wrote this one cannot restore: then it makes no copy that looks like a backup."""
+    for path in sorted((data / SHARDS).glob(f"[0-9]*/{FILE}")):
+        check_format(path, SHARD)
+    for name, known in _FORMATS.items():
+        if (data / name).exists():
+            check_format(data / name, known)
 
 
 def _check_empty(data: Path) -> None:

@@ -420,7 +420,7 @@ class Settings:
     alerts_mail: tuple[str, ...] = _setting(
         "alerts.mail", "addresses", (), "addresses that alerts are sent to, through the relay"
     )
-    alerts_webhook: str = _setting("alerts.webhook", "text", "", "URL that alerts are posted to, as JSON")
+    alerts_webhook: str = _setting("alerts.webhook", "hook", "", "URL that alerts are posted to, as JSON")
     alerts_command: tuple[str, ...] = _setting(
         "alerts.command", "texts", (), "program and arguments that get each alert as JSON on standard input"
     )

@@ -18,6 +18,7 @@ from gatepost.settings_values import (
     checks_in,
     deadline_in,
     endpoint_in,
+    hook_in,
     number_in,
     parse_domain_or_below,
     parsed_in,
@@ -42,6 +43,7 @@ _READERS: dict[str, Callable[[Reading, Node, str], Any]] = {
     "deadline": deadline_in,
     "number": number_in,
     "endpoint": endpoint_in,
+    "hook": hook_in,
     "checks": checks_in,
 }
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from gatepost.settings import MOST_WORKERS
 from mail.address import parse_domain
@@ -15,6 +16,7 @@ from verdicts.daemon import parse_endpoint
 
 MOST_DEADLINE_SECONDS = 120  # semantics.md §5
 _URL = re.compile(r"https?://[^/\s?#@]+(?:/[^\s?#]*)?\Z")
+_HOOK = re.compile(r"https?://[!-~]+\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})\Z")
 
 
@@ -69,6 +71,22 @@ def url_in(reading: Reading, node: Node, what: str, words: tuple[str, ...]) -> s
         reading.error("bad-url", node, f"{what} is {shown(text)}; {expected}")
         return None
     return text
+
+
+def hook_in(reading: Reading, node: Node, what: str) -> str | None:
+    """A URL that may hold a secret in its path or query: no error repeats it."""
+    text = reading.text(node, what)
+    if text is not None and not (_HOOK.match(text) and _has_host(text)):
+        reading.error("bad-url", node, f"{what} is not a URL; expected one, as in https://hooks.example.com/gatepost")
+        return None
+    return text
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
 
 
 def endpoint_in(reading: Reading, node: Node, what: str) -> str | None:

@@ -9,6 +9,7 @@ so commands are written from parsed mailboxes and not from text.
 import asyncio
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,7 +66,8 @@ class RelayClient:
             rest = await _transaction(connection, mail_from, recipients, raw, answers)
             await _quit(connection)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            rest = _reply_of(error)
+            code, text = _reply_of(error)
+            rest = code, self._without_password(text)
         finally:
             connection.close()
         return tuple(self._status(recipient, *answers.get(recipient, rest)) for recipient in recipients)
@@ -85,6 +87,15 @@ class RelayClient:
             validate_certs=settings.tls != "opportunistic",
             tls_context=self._tls_context if settings.tls != "opportunistic" else None,
         )
+
+    def _without_password(self, text: str) -> str:
+        """A relay may repeat what AUTH said, as it is or as LOGIN and PLAIN write it (RFC 4616), and its text is kept and shown."""
+        password, username = self._settings.password or "", self._settings.username or ""
+        if password:
+            plain = f"\0{username}\0{password}".encode()
+            for said in (password, *(b64encode(each).decode() for each in (plain, password.encode()))):
+                text = text.replace(said, "***")
+        return text
 
     def _status(self, rcpt_to: Mailbox, code: int, text: str) -> DeliveryStatus:
         action = {2: "relayed", 5: "failed"}.get(code // 100, "delayed")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spool.blobs import BlobFiles
 from spool.erase import forget_message
-from spool.formats import version_of
+from spool.formats import Format, version_of
 from spool.ports import Broken
 from spool.schema import create_private, open_for_reading
 from spool.shard_lock import BODIES, FILE
@@ -60,6 +60,15 @@ def format_of(path: Path) -> int:
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             return version_of(connection)
+    except sqlite3.Error as error:
+        raise Broken(f"{path} cannot be read: {error}") from error
+
+
+def check_format(path: Path, known: Format) -> None:
+    """Raises `Permanent` where a database in use is of a later release, and `Broken`."""
+    try:
+        with closing(open_for_reading(path)) as connection:
+            known.check(version_of(connection))
     except sqlite3.Error as error:
         raise Broken(f"{path} cannot be read: {error}") from error
 

@@ -18,6 +18,7 @@ KINDS = {
     "dns_lists": "list of text",
     "domains": "list of text",
     "addresses": "list of text",
+    "hook": "webhook",
     "cidrs": "list of CIDR",
     "paths": "list of path",
     "checks": "list of these",

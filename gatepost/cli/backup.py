@@ -30,7 +30,11 @@ def command(directory: Path, without: tuple[str, ...], as_json: bool, config: Pa
     and rules files are not state: keep them too. Whoever has the backup has your mail and your keys.
     """
     state = state_directory(config, data)
-    made = make_backup(state, directory, datetime.now(UTC), without=[name.strip("/") for name in without])
+    parts = [name.strip("/") for name in without]
+    made = make_backup(state, directory, datetime.now(UTC), without=parts)
+    for name in parts:
+        if not (state / name).exists():
+            click.echo(f"--without {visible(name)}: there is nothing of this name in {visible(str(state))}", err=True)
     if as_json:
         print_json(_object(directory, made))
     else:

@@ -35,6 +35,8 @@ async def _addresses(world: World) -> tuple[tuple[str, ...], list[Finding]]:
     name = world.hostname
     four, six = await asyncio.gather(world.resolver.lookup(name, "A"), world.resolver.lookup(name, "AAAA"))
     addresses = (*four.records, *six.records)
+    if not addresses and Lookup.TEMPORARY in (four.outcome, six.outcome):
+        return (), [warn("hostname", f"{name} could not be asked for ({_why(four)})", "mend the resolver first")]
     if not addresses:
         fix = f"add an A record for {name}, and an AAAA record if it has IPv6; `hostname` sets the name"
         return (), [fail("hostname", f"{name} has no address ({_why(four)})", fix)]
@@ -109,7 +111,8 @@ async def _ports(world: World, addresses: tuple[str, ...]) -> list[Finding]:
 
 
 async def _listener(world: World, host: str, port: int) -> list[Finding]:
-    check = f"listener {host}:{port}"
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    check = f"listener {shown}"
     try:
         greeting = await world.dial(_reachable(host), port)
     except OSError as error:
@@ -118,7 +121,7 @@ async def _listener(world: World, host: str, port: int) -> list[Finding]:
                 check, f"cannot be reached: {_text(error)}", "start the gateway: gatepost serve says what is in its way"
             )
         ]
-    return [_banner(world, check, greeting), _certificate(world, f"TLS {host}:{port}", greeting.certificate)]
+    return [_banner(world, check, greeting), _certificate(world, f"TLS {shown}", greeting.certificate)]
 
 
 async def _from_outside(world: World, address: str) -> Finding:

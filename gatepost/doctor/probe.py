@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from ipaddress import ip_address
 from typing import BinaryIO
 
 from gatepost.doctor.findings import Greeting
@@ -24,11 +25,16 @@ async def dial(host: str, port: int) -> Greeting:
 
 
 def is_ours(address: str) -> bool:
-    """Whether this machine has the address: then, and only then, a socket can be bound to it."""
+    """Whether this machine has the address: what we say to it we say from it. Nothing is sent.
+
+    That a socket can be bound to it tells nothing where `net.ipv4.ip_nonlocal_bind` is set, as it is beside keepalived.
+    """
+    if ip_address(address).is_loopback:
+        return True
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        return True
+        probe.connect((address, 9))
+        return ip_address(probe.getsockname()[0].partition("%")[0]) == ip_address(address)
     return False
 
 

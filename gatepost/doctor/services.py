@@ -1,11 +1,13 @@
 """What we lean on: name servers, DNS lists, the relay, scanners, and rules that take the mail that every domain must take."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
+from gatepost.cli.layout import plural
 from gatepost.doctor.findings import Finding, World, fail, ok, warn
 from gatepost.scanners import scanners_of
 from gatepost.settings import Settings
@@ -147,7 +149,9 @@ async def _connects(check: str, host: str, port: int) -> Finding:
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
     except (OSError, TimeoutError) as error:
-        said = f"cannot be reached: {getattr(error, 'strerror', None) or 'no answer in 5 s'}"
+        # asyncio's own text names the address once more, as Python writes it.
+        number = getattr(error, "errno", None)
+        said = f"cannot be reached: {os.strerror(number) if number else error or 'no answer in 5 s'}"
         return fail(check, said, "bounces and forwarded mail wait for it: see relay.host, relay.port and the firewall")
     return ok(check, "takes connections; TLS and the password show when mail goes there")
 
@@ -186,7 +190,7 @@ def _rules(world: World) -> list[Finding]:
     rules = world.rules
     errors = [finding for finding in rules.findings if finding.severity == "error"]
     if errors:
-        return [fail("rules", f"{rules.origin} has {len(errors)} errors", "gatepost check shows them")]
+        return [fail("rules", f"{rules.origin} has {plural(len(errors), 'error')}", "gatepost check shows them")]
     missing = [finding for finding in rules.findings if finding.code == "no-postmaster"]
     others = len(rules.findings) - len(missing)
     found = [warn("postmaster", finding.message, "give them a rule, or a recipient in one") for finding in missing]
@@ -201,7 +205,7 @@ def _rules(world: World) -> list[Finding]:
             )
         )
     if others:
-        found.append(warn("rules", f"{rules.origin} has {others} more warnings", "gatepost check shows them"))
+        found.append(warn("rules", f"{rules.origin} has {plural(others, 'more warning')}", "gatepost check shows them"))
     return found
 
 

@@ -144,6 +144,16 @@ async def test_relay_that_is_not_there_is_a_delay() -> None:
     assert (await client(port).send(None, ALICE, RAW)).action == "delayed"
 
 
+async def test_a_password_that_the_relay_repeats_is_not_kept() -> None:
+    forms = "hunter2secret AGdhdGUAaHVudGVyMnNlY3JldA== aHVudGVyMnNlY3JldA=="
+    sink = SmtpSink({"AUTH": f"535 5.7.8 no such user gate: {forms}\r\n".encode()}, extensions=("AUTH PLAIN",))
+    async with listening(sink) as port:
+        settings = RelaySettings(host="127.0.0.1", port=port, tls="none", username="gate", password="hunter2secret")
+        status = await RelayClient(settings, clock=lambda: NOW).send(None, ALICE, RAW)
+    assert status.action == "delayed"
+    assert status.diagnostic == "the relay refused our credentials: 535 5.7.8 no such user gate: *** *** ***"
+
+
 async def test_relay_that_says_nothing_is_a_delay() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

@@ -23,6 +23,7 @@ from gatepost.control import OBSERVE
 from gatepost.observation import observations_of
 from gatepost.overview import Overview
 from gatepost.settings import Settings
+from gatepost.settings_file import load_settings
 from gatepost.survey import survey_of
 from mail.delivery import DeliveryStatus
 from mail.errors import Temporary
@@ -281,6 +282,21 @@ def test_mail_without_a_relay_is_warned_of() -> None:
         "alerts.mail has no way to its readers: set relay.host"
     ]
     assert alert_warnings(Settings(alerts_mail=("ops@example.com",), relay_host="smtp.example.net")) == []
+
+
+def test_a_command_that_cannot_be_run_is_warned_of() -> None:
+    assert alert_warnings(Settings(alerts_command=("/absent/program", "x"))) == [
+        "alerts.command names no program that can be run: /absent/program"
+    ]
+    assert alert_warnings(Settings(alerts_command=(sys.executable,))) == []
+
+
+@pytest.mark.parametrize("url", ["nothing", "ftp://hooks.example/s3cret", "http://[::1", "http://", "https://h/a b"])
+def test_a_webhook_that_is_no_url_is_an_error_that_does_not_repeat_it(url: str, tmp_path: Path) -> None:
+    (tmp_path / "gatepost.yaml").write_text(json.dumps({"version": 1, "alerts": {"webhook": url}}))
+    loaded = load_settings(tmp_path / "gatepost.yaml", {})
+    (said,) = [finding.message for finding in loaded.findings]
+    assert said == "alerts.webhook is not a URL; expected one, as in https://hooks.example.com/gatepost"
 
 
 def test_no_sink_is_made_without_a_setting() -> None:

@@ -84,8 +84,8 @@ async def test_a_machine_on_which_all_is_well_is_ok_throughout():
         "MX ours.example",
         "listener 0.0.0.0:25",
         "TLS 0.0.0.0:25",
-        "listener :::25",
-        "TLS :::25",
+        "listener [::]:25",
+        "TLS [::]:25",
         f"port 25 of {HERE}",
         f"port 25 of {HERE6}",
         "IPv6",
@@ -96,6 +96,7 @@ async def test_a_machine_on_which_all_is_well_is_ok_throughout():
     ("zone", "check", "status", "words"),
     [
         ({"mx.ours.example": {"TXT": ["x"]}}, "hostname", "fail", "has no address"),
+        ({"mx.ours.example": "TIMEOUT"}, "hostname", "warn", "could not be asked for (TIMEOUT)"),
         ({"mx.ours.example": {"A": ["45.33.9.9"]}}, "hostname", "warn", "not an address of this machine"),
         ({"2.1.33.45.in-addr.arpa": {"TXT": ["x"]}}, f"PTR {HERE}", "fail", "has no name"),
         (
