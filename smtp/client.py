@@ -89,7 +89,7 @@ class RelayClient:
         )
 
     def _without_password(self, text: str) -> str:
-        """A relay may repeat what AUTH said, as it is or as LOGIN and PLAIN write it (RFC 4616), and its text is kept and shown."""
+        """A relay may repeat what AUTH said, as it is or as LOGIN and PLAIN write it, and its text is kept and shown."""
         password, username = self._settings.password or "", self._settings.username or ""
         if password:
             plain = f"\0{username}\0{password}".encode()
