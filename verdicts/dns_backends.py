@@ -4,6 +4,7 @@
 *Failure.* Never raises for DNS: SERVFAIL, refusal, timeout and an unreachable resolver are TEMPORARY answers.
 """
 
+import asyncio
 import weakref
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -35,9 +36,13 @@ TIMEOUT = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="TIMEOU
 
 
 class Backend(Protocol):
-    """Asks the network once; `heard` says whether any server answered, be it with an error."""
+    """Asks the network."""
 
-    async def query(self, name: str, type: str) -> tuple[Answer, bool]: ...  # noqa: A002
+    def ask(self, name: str, type: str) -> "asyncio.Future[Any]":  # noqa: A002
+        """A question, on its way."""
+
+    async def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
+        """Its answer, and whether any server answered, be it with an error."""
 
     async def close(self) -> None: ...
 
@@ -113,9 +118,13 @@ class Aiodns:
         }
         self._types = {"TXT": 16, "A": 1, "AAAA": 28, "MX": 15, "PTR": 12, "CNAME": 5}
 
-    async def query(self, name: str, type: str) -> tuple[Answer, bool]:  # noqa: A002
+    def ask(self, name: str, type: str) -> "asyncio.Future[Any]":  # noqa: A002
+        asked: asyncio.Future[Any] = self._resolver.query_dns(name, type)
+        return asked
+
+    async def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
         try:
-            result = await self._resolver.query_dns(name, type)
+            result = await asked
         except aiodns.error.DNSError as error:
             return self._failure(error.args[0])
         wanted = self._types.get(type)
@@ -158,11 +167,13 @@ class Dnspython:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(*_host_port(text)) for text in nameservers]
         self._resolver.timeout = seconds / 3
 
-    async def query(self, name: str, type: str) -> tuple[Answer, bool]:  # noqa: A002
+    def ask(self, name: str, type: str) -> "asyncio.Future[Any]":  # noqa: A002
+        whole = name.removesuffix(".") + "."
+        return asyncio.ensure_future(self._resolver.resolve(whole, type, search=False, lifetime=self._seconds))
+
+    async def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
         try:
-            found = await self._resolver.resolve(
-                name.removesuffix(".") + ".", type, search=False, lifetime=self._seconds
-            )
+            found = await asked
         except dns.resolver.NXDOMAIN:
             return Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="NXDOMAIN"), True
         except dns.resolver.NoAnswer:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from mail.counters import Counters, key
 from mail.values import changed
@@ -97,7 +98,9 @@ class LiveResolver:
             if self._clock() < self._silent_until:
                 return UNREACHABLE
             self._misses.value += 1
-            task = asyncio.create_task(self._ask(question, written))
+            backend = self._backend_for(written)
+            # The question leaves here and now: a task begins a turn of the loop later.
+            task = asyncio.create_task(self._ask(question, backend, backend.ask(written, type)))
             self._in_flight[question] = task
             task.add_done_callback(lambda _: self._in_flight.pop(question, None))
         # A waiter that is cancelled must not take the answer from the others.
@@ -114,16 +117,16 @@ class LiveResolver:
                 await self._query(".", "NS")
         return self._clock() - self._heard_at <= HEARD_SECONDS
 
-    async def _ask(self, question: Question, written: str) -> Answer:
+    async def _ask(self, question: Question, backend: Backend, asked: asyncio.Future[Any]) -> Answer:
         if self._clock() - self._heard_at <= HEARD_SECONDS:
-            answer, _ = await self._query(written, question[1])
+            answer, _ = await self._read(backend, asked, question[1])
         else:
-            answer = await self._ask_who_was_not_heard(written, question[1])
+            answer = await self._ask_who_was_not_heard(self._read(backend, asked, question[1]))
         self._keep(question, answer)
         return answer
 
-    async def _ask_who_was_not_heard(self, written: str, type_: str) -> Answer:
-        query = asyncio.create_task(self._query(written, type_))
+    async def _ask_who_was_not_heard(self, reading: Coroutine[Any, Any, tuple[Answer, bool]]) -> Answer:
+        query = asyncio.create_task(reading)
         if self._probe is None or self._probe.done():
             # The root's name servers are in every resolver's cache: whoever is there answers this at once.
             self._probe = asyncio.create_task(self._query(".", "NS"))
@@ -136,9 +139,13 @@ class LiveResolver:
         return answer
 
     async def _query(self, written: str, type_: str) -> tuple[Answer, bool]:
+        backend = self._backend_for(written)
+        return await self._read(backend, backend.ask(written, type_), type_)
+
+    async def _read(self, backend: Backend, asked: asyncio.Future[Any], type_: str) -> tuple[Answer, bool]:
         try:
             async with asyncio.timeout(self._seconds):
-                answer, heard = await self._backend_for(written).query(written, type_)
+                answer, heard = await backend.read(asked, type_)
         except TimeoutError:
             return TIMEOUT, False
         if heard:

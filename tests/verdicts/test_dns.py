@@ -172,6 +172,21 @@ async def test_an_answer_over_tcp_keeps_the_loop_no_busier_than_its_packets() ->
         await resolver.close()
 
 
+async def test_a_question_is_on_its_way_before_its_asker_waits() -> None:
+    async with Server(ZONE) as server:
+        resolver = LiveResolver([server.address])
+        await resolver.lookup("a.example", "A")  # that the server is there is known
+        sent = []
+        channel = resolver._backends[True]._resolver
+        query = channel.query_dns
+        with patch.object(channel, "query_dns", lambda *asked: sent.append(asked) or query(*asked)):
+            asker = asyncio.create_task(resolver.lookup("half.example", "A"))
+            await asyncio.sleep(0)
+            assert sent == [("half.example", "A")]
+            assert (await asker).records == ("192.0.2.2",)
+        await resolver.close()
+
+
 async def test_questions_to_this_machine_share_a_socket() -> None:
     async with Server(ZONE) as server:
         resolver = LiveResolver([server.address])
