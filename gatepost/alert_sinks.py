@@ -148,11 +148,11 @@ class Alerting:
 
     async def look(self) -> None:
         """Once: whatever is to be told is told, or logged as not told."""
-        sees_all = True
         try:
             survey = await self._surveyor.survey()
             newest = await self._surveyor.newest() if self._memory is None else None
             self._memory = remembered(self._memory, survey, newest)
+            sees_all = survey.is_whole
             present = conditions(survey, self._thresholds, self._memory)
         except GatepostError as error:
             sees_all = False

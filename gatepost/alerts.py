@@ -66,7 +66,7 @@ def judge(
         if before.is_raised:
             alerts.append(Alert(condition=name, level=before.level, state="resolved", text=before.text, at=now))
             told[name] = Told(at=before.at, level=before.level, text=before.text, is_raised=False)
-        elif now - before.at >= AT_MOST_EVERY:
+        elif _age(before, now) >= AT_MOST_EVERY:
             del told[name]
     return tuple(alerts), AlertBook(told=told)
 
@@ -85,5 +85,10 @@ def _state(before: Told | None, now: datetime, remind_after: timedelta) -> Liter
     if before is None:
         return "raised"
     if before.is_raised:
-        return "repeated" if now - before.at >= max(remind_after, AT_MOST_EVERY) else None
-    return "raised" if now - before.at >= AT_MOST_EVERY else None
+        return "repeated" if _age(before, now) >= max(remind_after, AT_MOST_EVERY) else None
+    return "raised" if _age(before, now) >= AT_MOST_EVERY else None
+
+
+def _age(before: Told, now: datetime) -> timedelta:
+    """What was told in the future was told by a clock that has been set back since: nobody knows when."""
+    return now - before.at if before.at <= now else timedelta.max

@@ -19,7 +19,7 @@ from gatepost.observation import PARENT, Check, Observation, Rules, observations
 from gatepost.version import VERSION
 from mail.counters import Key, key
 from spool.control import ask
-from spool.ports import HistoryQuery
+from spool.ports import Broken, HistoryQuery
 from spool.reader import open_reader
 from spool.standing import Standing
 
@@ -31,7 +31,7 @@ _FROM_THE_START = tuple(key(family.name) for family in FAMILIES if family.kind =
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """`checks` hold where they hold in every worker. `workers` are in order."""
+    """`checks` hold where they hold in every worker. `workers` are in order. Not whole: a shard could not be read."""
 
     at: datetime
     samples: dict[Key, float]
@@ -39,23 +39,34 @@ class Survey:
     rules: Rules | None
     workers: tuple[Observation, ...]
     standing: Standing
+    is_whole: bool = True
 
     @property
     def is_ready(self) -> bool:
         return bool(self.workers) and all(check.ok for check in self.checks)
 
 
-def survey_of(observations: Sequence[Observation], standing: Standing, now: datetime) -> Survey:
-    """Pure."""
+def survey_of(observations: Sequence[Observation], standing: Standing, now: datetime, unread: str = "") -> Survey:
+    """Pure. `unread` is why some shard could not be read, which `standing` then lacks."""
     workers = tuple(sorted((each for each in observations if each.worker != PARENT), key=lambda each: each.worker))
     parent = [each for each in observations if each.worker == PARENT]
     checks = (*_checks(workers), *_checks(parent))
+    if unread:
+        checks = (Check(name="spool", ok=False, detail=unread), *(check for check in checks if check.name != "spool"))
     samples = dict.fromkeys(_FROM_THE_START, 0.0) | merged(dict(each.samples) for each in (*workers, *parent))
     samples |= _standing_samples(standing, now)
     samples |= {key("check_ok", check=check.name): int(check.ok) for check in checks}
     samples[key("build_info", python=platform.python_version(), version=VERSION)] = 1
     rules = next((each.rules for each in workers if each.rules is not None), None)
-    survey = Survey(at=now, samples=samples, checks=checks, rules=rules, workers=workers, standing=standing)
+    survey = Survey(
+        at=now,
+        samples=samples,
+        checks=checks,
+        rules=rules,
+        workers=workers,
+        standing=standing,
+        is_whole=not unread,
+    )
     samples[key("ready")] = int(survey.is_ready)
     return survey
 
@@ -108,11 +119,18 @@ class Surveyor:
 
     async def survey(self) -> Survey:
         observations = observations_of(await self._observe())
-        return survey_of(observations, await self.standing(), self._clock())
+        try:
+            return survey_of(observations, await self.standing(), self._clock())
+        except Broken as error:
+            # One shard that cannot be read hides neither the others' workers nor what they say.
+            return survey_of(observations, self._standing, self._clock(), unread=str(error))
 
     async def newest(self) -> datetime | None:
-        """When the last message was accepted that the history knows."""
-        found = await self._reader.find(HistoryQuery(outcome="accepted", limit=1))
+        """When the last message was accepted that the history knows; None where it knows none, or cannot be read."""
+        try:
+            found = await self._reader.find(HistoryQuery(outcome="accepted", limit=1))
+        except Broken:
+            return None
         return found[0][0].at if found else None
 
     async def standing(self) -> Standing:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watched import NOW, observation, survey, waiting
+from watched import NOW, observation, waiting
 
 from actions.http_port import HttpReply
 from gatepost.alert_conditions import Condition, Thresholds, alert_warnings
@@ -53,6 +53,11 @@ def test_what_comes_and_goes_is_told_once_an_hour() -> None:
     assert raised == [0, 60]
 
 
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    assert told((5000, True), (0, True), (1, True)) == [(5000, "raised"), (0, "repeated")]
+    assert told((5000, True), (5001, False), (0, True)) == [(5000, "raised"), (5001, "resolved"), (0, "raised")]
+
+
 def test_what_lasts_is_told_again_a_day_later() -> None:
     assert told((0, True), (1439, True), (1440, True), (1441, True)) == [(0, "raised"), (1440, "repeated")]
 
@@ -77,6 +82,7 @@ class World:
         self.now = NOW
         self.dead = self.parked = 0
         self.refused: set[str] = set()
+        self.unread = ""
         self.answers = True
         self.last_mail: datetime | None = None
         self.works = True
@@ -93,7 +99,8 @@ class World:
     async def survey(self) -> Any:
         if not self.answers:
             raise Temporary("no answer in time")
-        return survey(standing=waiting({"dead": self.dead, "parked": self.parked}), now=self.now)
+        standing = waiting({"dead": self.dead, "parked": self.parked})
+        return survey_of([observation()], standing, self.now, unread=self.unread)
 
     async def _sink(self, alert: Alert) -> None:
         if not self.works or alert.condition in self.refused:
@@ -176,6 +183,15 @@ async def test_what_cannot_be_seen_is_not_over(world: World) -> None:
     assert await world.later(1) == [("answer", "resolved")]
     world.dead = 0
     assert await world.later(1) == [("dead", "resolved")]
+
+
+async def test_what_waits_in_a_shard_that_cannot_be_read_is_not_over(world: World) -> None:
+    world.dead = 1
+    assert await world.later(0) == [("dead", "raised")]
+    world.dead, world.unread = 0, "the store failed"
+    assert await world.later(1) == [("spool", "raised")]
+    world.unread = ""
+    assert await world.later(1) == [("dead", "resolved"), ("spool", "resolved")]
 
 
 async def test_workers_that_do_not_answer_are_the_alert(world: World) -> None:

@@ -123,6 +123,27 @@ async def test_a_queue_that_takes_long_to_count_is_counted_less_often(tmp_path: 
     assert asked == [0.0, 10.6], "twenty times the half second that it took"
 
 
+async def test_a_shard_that_cannot_be_read_hides_nothing_else(tmp_path: Path) -> None:
+    shard = tmp_path / "shards" / "01"
+    shard.mkdir(parents=True)
+    (shard / "spool.db").write_bytes(b"no database" * 100)
+
+    async def observe() -> object:
+        return [observation(0).as_json(), observation(1).as_json()]
+
+    surveyor = Surveyor(tmp_path, clock=lambda: NOW, observe=observe)
+    found = await surveyor.survey()
+    assert found.samples[key("messages_total", outcome="accepted")] == 20
+    (wrong,) = [check for check in found.checks if not check.ok]
+    assert wrong == Check(
+        name="spool", ok=False, detail=f"the store failed: {shard / 'spool.db'}: file is not a database"
+    )
+    assert not found.is_whole, "that no job is dead is not known"
+    assert await surveyor.newest() is None
+    pages = pages_of(surveyor)
+    assert ((await pages["/metrics"]()).status, (await pages["/readyz"]()).status) == (200, 503)
+
+
 async def test_without_a_server_the_survey_says_so(tmp_path: Path) -> None:
     with pytest.raises(NoServer):
         await Surveyor(tmp_path, clock=lambda: NOW).survey()
