@@ -115,6 +115,9 @@ class Reloader:
         try:
             if after is None:
                 raise Permanent("they have errors")
+            if gone := [path for path in self.settings.files if path not in after.files]:
+                # Some editors take a file away before they put the new one there; defaults for a moment would open doors.
+                raise Permanent(f"{gone[0]} is gone")
             now, changed, later = in_force(self.settings, after)
             check_certificates(now)
         except (GatepostError, OSError) as error:

@@ -109,6 +109,18 @@ def test_settings_with_errors_change_nothing(live: GatewayProcess, tmp_path: Pat
     assert size_offered(live) == "SIZE 1000000"
 
 
+def test_settings_whose_file_is_gone_stay_until_it_is_back(gateway: Start) -> None:
+    running = gateway(start=False, rules=PLAIN, dns=ZONE, options=("--quiet",))
+    config = running.directory / "gatepost.yaml"
+    config.write_text("version: 1\nsmtp: {size_limit: 1MB}\n")
+    running.start()
+    config.unlink()
+    until(lambda: "those before stay in force: gatepost.yaml is gone\n" in running.output, "it says so")
+    assert size_offered(running) == "SIZE 1000000"
+    config.write_text("version: 1\nsmtp: {size_limit: 2MB}\n")
+    until(lambda: size_offered(running) == "SIZE 2000000", "it is read again")
+
+
 def test_a_changed_list_of_a_filter_is_a_new_version_of_the_rules(live: GatewayProcess, tmp_path: Path) -> None:
     raw = b"Subject: x\r\n\r\nx\r\n"
     live.deliver(raw, rcpt_to=["x@example.com"])
