@@ -48,7 +48,12 @@ def make_state_directory(path: Path, identity: Identity | None) -> None:
     """Make it, 0700, as the user's own; one that is there is left as it is."""
     if path.is_dir():
         return
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Permanent(
+            f"the state directory {path} cannot be made: {error.strerror}; choose one with --data"
+        ) from None
     if identity is not None:
         os.chown(path, identity.uid, identity.gid)
 

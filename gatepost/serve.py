@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
@@ -47,6 +48,8 @@ def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file:
     forget_systemd()
     rules = open_rules(settings)
     print_findings(rules.findings)
+    if importlib.util.find_spec("uvloop") is None:
+        click.echo("uvloop is not installed: Python's own event loop serves, which is slower", err=True)
     print_warnings(scan_warnings(settings) + alert_warnings(settings))
     at = passed.hosts if passed is not None else addresses_of(settings)
     reasons = refusals(rules, is_loopback=is_loopback(at))

@@ -167,7 +167,10 @@ class Workers:
             await asyncio.sleep(delay)
             try:
                 await self._begin(place)
-            except GatepostError as error:
+            except (
+                GatepostError,
+                OSError,
+            ) as error:  # without descriptors or memory for a process, too, there may be some later
                 place.deaths += 1
                 why = f"cannot start: {error}"
             else:

@@ -19,6 +19,10 @@ from mail.client import Tls
 from mail.errors import Malformed, Permanent
 
 _VALID = datetime.timedelta(days=3650)  # nobody checks it, and nobody would renew it
+_WRONG: dict[str | None, str] = {  # OpenSSL's reasons, for whoever keeps the files
+    None: "there is no certificate with its key in PEM form",
+    "KEY_VALUES_MISMATCH": "the key is not the certificate's",
+}
 _BACKDATED = datetime.timedelta(days=1)  # for clients whose clocks are behind
 
 
@@ -52,10 +56,22 @@ def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise Permanent(f"{certificate}: {error.strerror or type(error).__name__}") from error
+        context.load_cert_chain(certificate, key, _locked)
+    except ssl.SSLError as error:
+        raise Permanent(f"{certificate}: {_WRONG.get(error.reason, why_failed(error))}") from error
+    except OSError as error:
+        raise Permanent(f"{certificate if key is None else f'{certificate} or {key}'}: {error.strerror}") from error
+    except _Locked as error:
+        raise Permanent(f"{key or certificate}: {error}") from None
     return context
+
+
+class _Locked(Exception):
+    """The key wants a passphrase, which nobody is there to type."""
+
+
+def _locked() -> str:
+    raise _Locked("the key is locked by a passphrase; write one without: openssl pkey -in LOCKED.pem -out key.pem")
 
 
 def expires_at(certificate: Path) -> datetime.datetime:

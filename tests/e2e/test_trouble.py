@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_process import GatewayProcess, Start, until
-from sample_gateway import sample_bytes, small_settings
+from gateway_process import ROOT, GatewayProcess, Start, until
+from sample_gateway import ZONE, sample_bytes, small_settings
 
 from tests.small_disk import small_disk
 
@@ -121,7 +121,19 @@ def test_a_state_directory_that_cannot_be_made_is_said_at_the_start(gateway: Sta
     live = gateway(start=False, rules=RULES, state=tmp_path / "file" / "var")
     live.launch()
     assert live.wait() == 3
-    assert "error: " in live.output
+    assert (
+        f"error: the state directory {live.data} cannot be made: Not a directory; choose one with --data\n"
+        in live.output
+    )
+
+
+def test_without_uvloop_it_says_so_and_takes_mail(gateway: Start, tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    (absent / "sitecustomize.py").write_text("import sys\n\nsys.modules['uvloop'] = None\n")
+    live = gateway(rules=RULES, dns=ZONE, workers=2, variables={"PYTHONPATH": f"{absent}:{ROOT}"})
+    assert "uvloop is not installed: Python's own event loop serves, which is slower\n" in live.output
+    live.deliver(b"Subject: x\r\n\r\nx\r\n", rcpt_to=["x@example.com"])
 
 
 def test_settings_with_errors_are_told_all_at_once(gateway: Start, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 import uvloop
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mail.errors import Permanent
 from smtp.config import Limits, SmtpConfig, Timeouts
@@ -423,3 +425,20 @@ def test_a_taken_port_is_an_error(run: Callable[[Test], None]) -> None:
 def test_an_unreadable_certificate_is_said_by_name(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match=r"missing\.pem"):
         server_context(tmp_path / "missing.pem")
+
+
+def test_what_is_wrong_with_a_certificate_is_said_and_nobody_is_asked_for_a_passphrase(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    locked = key.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"secret"))
+    own, other = self_signed("mx.test", NOW), self_signed("b.test", NOW)
+    begin = b"-----BEGIN CERTIFICATE"
+    files = {
+        "junk.pem": (b"x", "there is no certificate with its key in PEM form"),
+        "mixed.pem": (own[: own.index(begin)] + other[other.index(begin) :], "the key is not the certificate's"),
+        "locked.pem": (locked + own[own.index(begin) :], "the key is locked by a passphrase; write one without"),
+    }
+    for name, (content, said) in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Permanent, match=f"{name}: {said}"):
+            server_context(tmp_path / name)
