@@ -36,30 +36,42 @@ class Budget:
         """How many holders must wait."""
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        return self.held > self._limit
+
     def weigh(self, holder: Holder, octets: int) -> bool:
         """Note that the holder now holds so many octets; whether it must stop reading."""
+        is_lighter = octets < holder.weight
         self.held += octets - holder.weight
         holder.weight = octets
+        if octets == 0 and self._leader is holder:
+            self._leader = None
         if octets == 0:
             self._waiting.pop(holder, None)
-            if self._leader is holder:
-                self._leader = None
-            self._let_go()
-            return False
-        if self._leader is holder or (self.held <= self._limit and not self._is_strained()):
+        must_wait = octets > 0 and self._must_wait(holder)
+        if is_lighter or octets == 0:
+            self.let_go()
+        return must_wait
+
+    def _must_wait(self, holder: Holder) -> bool:
+        if self._leader is holder or not (self.is_full or self._is_strained()):
+            self._waiting.pop(holder, None)
             return False
         if self._leader is None:
             self._leader = holder
+            self._waiting.pop(holder, None)
             return False
         if holder not in self._waiting:
             self._on_wait()
         self._waiting[holder] = None
         return True
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Whoever need not wait any more goes on; to be asked now and then too, since the store's strain ends by itself."""
         if not self._waiting:
             return
-        if self.held <= self._limit and not self._is_strained():
+        if not (self.is_full or self._is_strained()):
             waiting, self._waiting = self._waiting, {}
             for holder in waiting:
                 holder.lighten()

@@ -27,13 +27,25 @@ class Content:
     every line end is put right as it comes.
     """
 
-    __slots__ = ("_after_cr", "_buffer", "_first", "_limit", "_size", "_strict", "has_bare_newline", "octets", "told")
+    __slots__ = (
+        "_after_cr",
+        "_buffer",
+        "_first",
+        "_large_from",
+        "_limit",
+        "_size",
+        "_strict",
+        "has_bare_newline",
+        "octets",
+        "told",
+    )
 
     def __init__(self, limit: int, *, strict: bool) -> None:
         self._limit = limit
         self._strict = strict
         self._first = b""
         self._buffer: BytesIO | None = None
+        self._large_from = LARGE_OCTETS
         self._size = 0  # of what is to be kept, and of what was told with it
         self._after_cr = False
         self.octets = 0
@@ -100,17 +112,28 @@ class Content:
 
         They are kept no longer. Never the last two: they may belong to the end of data.
         """
-        if self._size < LARGE_OCTETS or self._buffer is None:
+        if self._size < self._large_from or self._buffer is None:
             return
-        octets = self._buffer.getvalue()
-        end = (len(octets) - _END_KEPT) // TELL_OCTETS * TELL_OCTETS
+        end = (self.held - _END_KEPT) // TELL_OCTETS * TELL_OCTETS
         if end <= 0:
             return
+        octets = self._buffer.getvalue()
         self._buffer = BytesIO()
         self._buffer.write(octets[end:])
         self.told += end
         for at in range(0, end, TELL_OCTETS):
             yield octets[at : at + TELL_OCTETS]
+
+    def unload(self) -> bool:
+        """From now on it is a large one, however small it is; False where there is nothing of it here."""
+        if self._buffer is None:
+            if not self._first:
+                return False
+            self._buffer = BytesIO()
+            self._buffer.write(self._first)
+            self._first = b""
+        self._large_from = 0
+        return True
 
     def take(self, *, without_last: int = 0) -> bytes:
         """All that was kept and not told, once; `without_last` octets fewer at its end."""

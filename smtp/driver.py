@@ -10,42 +10,21 @@ import itertools
 import logging
 from abc import abstractmethod
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from mail.client import Client, canonical_ip
 from mail.reply import SHUTTING_DOWN, TIMED_OUT, TRY_AGAIN, Reply
-from smtp.backend import Backend
-from smtp.budget import Budget
 from smtp.calls import begun, call, resumed
 from smtp.config import SmtpConfig
-from smtp.door import Denial
 from smtp.events import Arrived, Breathe, Close, Data, Event, Greet, StartTls, Verb
 from smtp.machine import Machine
+from smtp.owner import Owner
 from smtp.patience import Patience
 from smtp.tls import established, give_back, why_failed
 
 log = logging.getLogger("gatepost.smtp")
 _FLUSH_SECONDS = 10  # for the last reply to leave
 _serial = itertools.count(1)
-
-
-class Owner(Protocol):
-    """Who owns the connections and their tasks: the listener."""
-
-    config: SmtpConfig
-    backend: Backend
-    loop: asyncio.AbstractEventLoop
-    budget: Budget
-    is_draining: bool
-
-    def joined(self, driver: "Driver") -> None: ...
-    def gone(self, driver: "Driver") -> None: ...
-
-    def admit(self, driver: "Driver", client: Client) -> Denial | None:
-        """Whether one more connection is taken from this client: None, or the refusal."""
-
-    def keep(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it as a task to its end, whatever becomes of the connection."""
 
 
 class Driver(asyncio.Protocol):
@@ -283,6 +262,12 @@ class Driver(asyncio.Protocol):
             self._pause()
         elif self._is_paused:
             self._resume()
+
+    def unload(self) -> None:
+        """Memory is short: what it holds of a message goes where a large one is kept."""
+        self._machine.unload()
+        if not self._is_busy:
+            self.turn()
 
     def lighten(self) -> None:
         """The budget has room for this connection again."""

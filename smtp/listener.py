@@ -11,7 +11,7 @@ import logging
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from mail.client import Client
@@ -19,6 +19,7 @@ from mail.counters import Counters, key
 from smtp.backend import Backend
 from smtp.budget import Budget
 from smtp.config import SmtpConfig
+from smtp.content import TELL_OCTETS
 from smtp.door import OVERLOADED, TOO_MANY, Census, Denial, Door, OwnCensus
 from smtp.driver import Driver
 from smtp.server import Server
@@ -51,9 +52,7 @@ class Listener:
         self._came = counters.cell(key("connections_total"))
         self.make: Callable[[Listener, SmtpConfig], Server] = Server
         self.loop = asyncio.get_running_loop()
-        self.budget = Budget(
-            config.limits.in_flight_octets, is_strained, partial(counters.add, "limited_total", limit=_FLIGHT)
-        )
+        self.budget = Budget(config.limits.in_flight_octets, is_strained, self._one_waits)
         self.is_draining = False
         self.connections: set[Driver] = set()
         self._door = Door(census)
@@ -124,7 +123,19 @@ class Listener:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection's task failed", exc_info=error)
 
+    def _one_waits(self) -> None:
+        """A connection must wait for others, which may be slow on purpose: none keeps much where all need room."""
+        self.counters.add("limited_total", limit=_FLIGHT)
+        if self.budget.is_full:
+            self.loop.call_soon(self._unload)
+
+    def _unload(self) -> None:
+        for driver in tuple(self.connections):
+            if driver.weight > TELL_OCTETS:
+                driver.unload()
+
     def _tick(self) -> None:
+        self.budget.let_go()
         now = self.loop.time()
         for driver in tuple(self.connections):
             driver.tick(now)

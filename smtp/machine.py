@@ -21,7 +21,7 @@ from smtp import commands
 from smtp.arguments import MailArgument
 from smtp.config import BareNewline, SmtpConfig, must_say_proxy
 from smtp.events import Breathe, Close, Data, Denied, Event, Greet, Hello, Mail, Rcpt, Refused, Reset, StartTls, Verb
-from smtp.reading import read_proxy
+from smtp.reading import read_proxy, tell
 from smtp.replies import banner, wire
 from smtp.transaction import Counts, Transaction
 
@@ -185,12 +185,6 @@ class Machine:
         return content.held if content is not None else 0
 
     @property
-    def content_octets(self) -> int:
-        """How much of a message has come, wherever it is kept."""
-        content = self.transaction.content
-        return content.octets if content is not None else 0
-
-    @property
     def phase(self) -> str:
         """proxy, content or command: which patience applies."""
         if self._awaits_proxy:
@@ -201,6 +195,11 @@ class Machine:
     def progress(self) -> int:
         """Grows with each command line that was complete: octets alone, which may trickle, are no progress."""
         return self.counts.commands
+
+    def unload(self) -> None:
+        """Memory is short: what has come of a message is told now, and what comes is told as of a large one."""
+        if self.transaction.content is not None and self.transaction.content.unload():
+            tell(self, self.transaction.content)
 
     # --- for the commands
 

@@ -34,7 +34,9 @@ class Patience:
             case "proxy":
                 return "proxy_from" if spent > timeouts.proxy else ""
             case "content":
-                allowed = timeouts.content_total + machine.content_octets / timeouts.slowest_octets_per_second
+                content = machine.transaction.content
+                octets = 0 if content is None else content.octets  # wherever they are kept
+                allowed = timeouts.content_total + octets / timeouts.slowest_octets_per_second
                 return "smtp.data_timeout" if silent > timeouts.content or spent > allowed else ""
             case _:
                 # From one command to the end of the next, however many octets of it came meanwhile.

@@ -56,7 +56,7 @@ def _read_data(machine: "Machine", dots: DotContent) -> bool:
     elif dots.is_finished and dots.content.is_over:
         _refuse(machine, "DATA", MESSAGE_TOO_BIG, SIZE_LIMIT)
     else:
-        _tell(machine, dots.content)
+        tell(machine, dots.content)
         if dots.is_finished:
             _deliver(machine, dots.content, dots.take())
     return True
@@ -80,7 +80,7 @@ def _read_chunk(machine: "Machine", chunk: Chunk) -> bool:
         if content.has_bare_newline:
             _refuse(machine, "BDAT", BARE_NEWLINE)
             return True
-        _tell(machine, content)
+        tell(machine, content)
     if not chunk.octets_left:
         _end_chunk(machine, chunk)
     return True
@@ -104,7 +104,8 @@ def _end_chunk(machine: "Machine", chunk: Chunk) -> None:
         _deliver(machine, content, rest if not rest or rest.endswith(b"\r\n") else rest + b"\r\n")
 
 
-def _tell(machine: "Machine", content: Content) -> None:
+def tell(machine: "Machine", content: Content) -> None:
+    """The session hears what has come of a large message."""
     for piece in content.arrived():
         machine.ask(Arrived(piece))
 

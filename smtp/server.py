@@ -16,8 +16,9 @@ from mail.address import parse_mailbox, parse_path
 from mail.errors import Malformed
 from mail.reply import TRY_AGAIN, Reply
 from smtp.config import SmtpConfig
-from smtp.driver import Driver, Owner
+from smtp.driver import Driver
 from smtp.events import Verb
+from smtp.owner import Owner
 from smtp.replies import help_on
 
 _VERBS = ("EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "VRFY", "EXPN")

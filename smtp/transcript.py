@@ -13,9 +13,9 @@ from typing import Literal
 
 from mail.client import Client, Tls
 from smtp.config import SmtpConfig
-from smtp.driver import Owner
 from smtp.events import Data, Event
 from smtp.machine import Machine
+from smtp.owner import Owner
 from smtp.server import Server
 
 LINE_CHARACTERS = 500

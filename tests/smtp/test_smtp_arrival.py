@@ -124,6 +124,26 @@ def test_however_large_a_message_is_little_of_it_lies_in_memory(bare_newline: Ba
     assert len(talk.messages[0][1]) == len(LARGE * 8)
 
 
+@pytest.mark.parametrize("bare_newline", list(BareNewline))
+@pytest.mark.parametrize("octets", [0, 100, 65_536, 65_539, 150_000, 700_000])
+def test_a_message_is_the_same_wherever_memory_was_short(octets: int, bare_newline: BareNewline) -> None:
+    chance = random.Random(octets)
+    raw = LARGE[:octets].rpartition(b"\r\n")[0] + b"\r\n"
+    for command in ("DATA", f"BDAT {len(raw)} LAST"):
+        talk = Talk(replace(CONFIG, bare_newline=bare_newline)).open()
+        talk.machine.unload()
+        talk.say(command)
+        for piece in cut(stuffed(raw) if command == "DATA" else raw, chance):
+            talk.send(piece)
+            if chance.random() < 0.3:
+                talk.machine.unload()
+                talk.turn()
+        talk.machine.unload()
+        talk.turn()
+        assert [content for _, content in talk.messages] == [raw]
+        assert talk.replies.endswith(b"250 2.0.0 Ok\r\n")
+
+
 def test_a_message_that_is_refused_half_way_is_dropped_after_what_was_told() -> None:
     talk = Talk(replace(CONFIG, limits=Limits(message_octets=LARGE_OCTETS * 2))).open()
     talk.say("DATA")

@@ -45,6 +45,32 @@ def test_while_the_store_is_strained_one_reads_at_a_time() -> None:
     assert not third.is_waiting
 
 
+def test_who_holds_less_makes_room_for_others_and_waits_no_longer_itself() -> None:
+    budget = Budget(100)
+    leader, silent, waiting = Holder(), Holder(), Holder()
+    weigh(budget, silent, 90)
+    weigh(budget, leader, 20)
+    weigh(budget, waiting, 10)
+    weigh(budget, silent, 90)
+    assert [holder.is_waiting for holder in (leader, silent, waiting)] == [False, True, True]
+    weigh(budget, silent, 5)
+    assert [holder.is_waiting for holder in (leader, silent, waiting)] == [False, False, False]
+    assert budget.waiting == 0
+
+
+def test_a_strain_that_ends_by_itself_is_seen_by_who_looks() -> None:
+    strained = True
+    budget = Budget(100, lambda: strained)
+    leader, waiting = Holder(), Holder()
+    weigh(budget, leader, 1)
+    weigh(budget, waiting, 1)
+    budget.let_go()
+    assert waiting.is_waiting
+    strained = False
+    budget.let_go()
+    assert not waiting.is_waiting
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 120)), max_size=60))
 def test_not_all_wait_and_when_all_are_done_nothing_is_held(changes: list[tuple[int, int]]) -> None:
     budget = Budget(100)

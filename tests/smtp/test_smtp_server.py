@@ -372,6 +372,34 @@ def test_reading_pauses_while_too_much_is_in_flight_and_every_message_still_ends
     run(test)
 
 
+def test_messages_that_never_end_keep_no_room_from_others(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        session = Recording()
+        limits = Limits(in_flight_octets=1_000_000)
+        async with serving(session, replace(CONFIG, limits=limits)) as (listener, host, port):
+            stalled = []
+            for _ in range(8):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.write(TRANSACTION + b"DATA\r\n" + (b"x" * 78 + b"\r\n") * 2500)
+                stalled.append(writer)
+            await until(lambda: listener.budget.is_full or len(session.arrived_octets) > 500_000)
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(host, port)
+                writer.write(TRANSACTION + b"DATA\r\nSubject: x\r\n")
+                await asyncio.sleep(0.01)
+                writer.write(b"\r\nhello\r\n.\r\nQUIT\r\n")
+                assert b"\r\n250 2.0.0 Ok\r\n221" in await reader.read()
+                writer.close()
+            assert not listener.budget.is_full
+            assert listener.budget.waiting == 0
+            for writer in stalled:
+                writer.close()
+            await until(lambda: not listener.connections)
+            assert listener.budget.held == 0
+
+    run(test)
+
+
 def test_draining_lets_messages_under_way_end_and_sends_the_idle_away(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         session = Recording()
