@@ -23,7 +23,7 @@ from gatepost.explanation import verdict_objects
 from mail.client import Client
 from mail.receipt import Receipt, decode_receipt
 from mail.ses_json import timestamp
-from spool.ports import HistoryRow, Job, JobKind, JobQuery, LedgerRow, MessageState, NotFound, StoredMessage
+from spool.ports import ERASED, HistoryRow, Job, JobKind, JobQuery, LedgerRow, MessageState, NotFound, StoredMessage
 from spool.reader import SpoolReader
 
 DIGITS_OF_DIGEST = 12
@@ -146,13 +146,18 @@ def render_record(record: Record) -> str:
 
 
 def render_refusal(row: HistoryRow) -> str:
-    """A transaction that produced no message."""
+    """A transaction that produced no message, or one that was erased."""
+    when = labelled("When", f"{time_text(row.at)}, at {visible(row.phase)}")
+    if row.detail == ERASED:
+        return "\n".join(
+            (f"{word(row.outcome)} {faint(row.id)}", when, labelled("Detail", f"{ERASED}, {size_text(row.size)}"))
+        )
     lines = [
         f"{word(row.outcome)} {faint(row.id)}",
         labelled("From", visible(row.mail_from or "<>")) if row.phase not in ("connect", "ehlo") else "",
         labelled("To", addresses(row.rcpt_to)) if row.rcpt_to else "",
         labelled("Client", " ".join(part for part in (visible(row.client_ip), _helo(row.helo)) if part)),
-        labelled("When", f"{time_text(row.at)}, at {visible(row.phase)}"),
+        when,
         labelled("Reply", visible(row.reply)) if row.reply else "",
         labelled("By", visible(row.by)) if row.by else "",
         labelled("Subject", visible(row.subject)) if row.subject else "",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from gatepost.control import SOCKET
 from spool.control import NoServer, ask
 
 VISIT_SECONDS = 0.3
+_EARLY_SECONDS = 1.0  # a process that forgets a trace so much before its time is a new one
 _SIGNS = {"<": ("←", "cyan"), ">": ("→", "green"), "-": ("·", "bright_black")}
 
 Asked = Callable[[dict[str, Any]], Awaitable[list[dict[str, Any]]]]
@@ -78,10 +80,13 @@ async def follow(asked: Asked, request: dict[str, Any], screen: "Screen", *, pau
     """Begin, come for the lines until all is over, and end: every process that takes mail is asked."""
     await asked({"operation": "trace", **request})
     screen.begun()
+    soon_over = time.monotonic() + request["seconds"] - _EARLY_SECONDS
     try:
         while True:
             answers = await asked({"operation": "traced", "id": request["id"]})
             screen.show(answers)
+            if time.monotonic() < soon_over and any(answer["is_over"] for answer in answers):
+                screen.lost()
             if screen.has_enough or all(answer["is_over"] for answer in answers):
                 return
             await asyncio.sleep(pause)
@@ -98,6 +103,7 @@ class Screen:
         self._over: set[str] = set()
         self._numbers: dict[str, int] = {}
         self._left_out = 0
+        self._has_lost = False
 
     @property
     def has_enough(self) -> bool:
@@ -106,6 +112,14 @@ class Screen:
 
     def begun(self) -> None:
         click.echo(faint("tracing sessions that begin from now on; Ctrl-C ends it"), err=True)
+
+    def lost(self) -> None:
+        """Once: a transcript that lacks sessions must not look like a quiet server."""
+        if not self._has_lost:
+            self._has_lost = True
+            click.echo(
+                "a worker was started again, and is not traced any more: begin anew to see its sessions", err=True
+            )
 
     def show(self, answers: Iterable[dict[str, Any]]) -> None:
         """In the order in which it was said; a session at once where it is not live, when it is over."""

@@ -68,7 +68,8 @@ def command(
         raise Exit(FAILED)
     if not all(each.ended for each in seen):
         waiting = sum(not each.ended for each in seen)
-        raise fail(f"{waiting} of {len(seen)} not {goal} after {span_text(timeout)}", TIMEOUT)
+        span = f"{timeout * 1000:g} ms" if 0 < timeout < 1 else span_text(timeout)
+        raise fail(f"{waiting} of {len(seen)} not {goal} after {span}", TIMEOUT)
     raise Exit(OK)
 
 

@@ -74,6 +74,15 @@ def test_one_message_is_named_by_the_beginning_of_its_id(state):
     assert len(found("--from", "ann@persons.example")) == 2
 
 
+def test_what_was_erased_is_shown_as_that_and_not_as_mail_from_nobody(state):
+    run(TWO.id, "--yes")
+    for name in ("show", "explain"):
+        said = CliRunner().invoke(gatepost, [name, TWO.id], standalone_mode=False, catch_exceptions=False).stdout
+        assert "erased" in said
+        assert "From" not in said
+        assert "Client" not in said
+
+
 def test_without_a_yes_nothing_is_erased_and_the_jobs_that_would_go_are_named(state):
     done = run("--address", "ann@persons.example", code=2)
     assert "nothing was erased; --yes erases 3 transactions for good" in done.stderr

@@ -32,8 +32,8 @@ def state(tmp_path, monkeypatch):
     return fill(tmp_path / "var", *mails)
 
 
-def run(*arguments, code):
-    result = CliRunner().invoke(gatepost, ["wait", *arguments, "--timeout", "0s"])
+def run(*arguments, code, timeout="0s"):
+    result = CliRunner().invoke(gatepost, ["wait", *arguments, "--timeout", timeout])
     assert result.exit_code == code, result.output
     return result
 
@@ -108,3 +108,7 @@ def test_an_id_that_is_not_there_yet_is_waited_for(state):
     [seen] = asyncio.run(wait_for(Growing(open_reader(state), 3), [DONE.id], "done", 30))
     assert seen.good
     assert (datetime.now(UTC) - began).total_seconds() < 5
+
+
+def test_a_time_below_a_second_is_said_as_it_was_given(state):
+    assert "1 of 1 not done after 5 ms" in run(ABSENT.id, code=4, timeout="5ms").stderr

@@ -190,6 +190,22 @@ async def test_the_command_prints_a_session_when_it_is_over(rig: Rig, capsys: py
     assert rig.listener.make is Server, "the trace was ended"
 
 
+@pytest.mark.parametrize(("seconds", "is_said"), [(60, True), (1, False)])
+async def test_a_worker_that_forgot_the_trace_before_its_time_is_said_once(
+    seconds: int, is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visits = iter([[False, False], [False, True], [False, True], [True, True], [True, True]])
+
+    async def asked(what: dict[str, Any]) -> list[dict[str, Any]]:
+        if what["operation"] == "trace":
+            return [{"process": "0"}, {"process": "1"}]
+        return [{"lines": [], "left_out": 0, "is_over": is_over} for is_over in next(visits)]
+
+    request = {"id": "t", "ip": "", "to": "", "sessions": 1, "seconds": seconds}
+    await follow(asked, request, Screen(as_json=False, live=False, most=1), pause=0)
+    assert capsys.readouterr().err.count("a worker was started again") == is_said
+
+
 def line(session: str, text: str, at: float = 0.0, direction: str = "<") -> dict[str, Any]:
     return {"at": at, "session": session, "ip": "192.0.2.1", "direction": direction, "text": text}
 
