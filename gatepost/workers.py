@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gatepost.allocator import thrifty
 from gatepost.channel import Channel, Gone, open_channel
 from gatepost.worker_ends import BackOff, in_words
 from mail.errors import GatepostError, Temporary
@@ -202,7 +203,7 @@ class Workers:
 def _exec(
     number: int, channel: socket.socket, passing: socket.socket, sockets: Sequence[socket.socket]
 ) -> subprocess.Popen[bytes]:
-    variables = dict(os.environ)
+    variables = thrifty(os.environ)
     if Path(sys.path[0] or ".").resolve() == _ROOT:
         # We were found in the working directory (python -m gatepost), where -P does not look.
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), variables.get("PYTHONPATH"))))

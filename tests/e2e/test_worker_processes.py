@@ -233,3 +233,26 @@ def test_systemd_opens_the_socket_hears_of_readiness_and_is_fed(gateway: Start, 
         process.wait()
         listening.close()
         heard.close()
+
+
+def heaps_of_threads(pid: int) -> int:
+    """How many glibc has made in this process: each is 64 MiB of addresses, at a multiple of that, the end unused."""
+    span, begun = 64 * 2**20, -1
+    found = 0
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        extent, rights, _, _, inode = line.split()[:5]
+        start, end = (int(address, 16) for address in extent.split("-"))
+        if inode == "0" and start % span == 0:
+            begun = start
+        found += rights == "---p" and end - span == begun
+    return found
+
+
+def test_the_threads_of_a_worker_share_one_heap(gateway: Start, sink: Sink) -> None:
+    both = RULES.replace("{disk: {path: mail}}", f"{{disk: {{path: mail}}}}, {{webhook: {{url: '{sink.url}'}}}}")
+    live = gateway(rules=both, dns=ZONE)
+    large = RAW + b"0123456789abcdef\r\n" * 30_000
+    live.wait_done(*(live.deliver(large, rcpt_to=["x@example.com"]) for _ in range(3)))
+    (pid,) = live.pids
+    assert len(os.listdir(f"/proc/{pid}/task")) > 3, "threads were at work"
+    assert heaps_of_threads(pid) == 0
