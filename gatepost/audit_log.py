@@ -12,7 +12,7 @@ able to act on a full disk.
 import logging
 import os
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,7 @@ Event = Literal[
     "quarantine_deleted",
     "erased",
     "trace_started",
+    "backup_made",
 ]
 
 
@@ -87,12 +88,17 @@ _CHANGES: Mapping[str, Event] = {
 _MOST_NAMED = 50
 
 
-def note_change(audit: AuditLog, request: Mapping[str, Any], changed: int, *, uid: int | None = None) -> None:
-    """An operator's change of jobs or messages (`gatepost.control.Request`), if it changed any."""
+def note_change(
+    audit: AuditLog, request: Mapping[str, Any], changed: int, *, skipped: Container[Any] = (), uid: int | None = None
+) -> None:
+    """An operator's change of jobs or messages (`gatepost.control.Request`), if it changed any; `skipped` stayed as they were."""
     operation = str(request.get("operation"))
     if not changed or operation not in _CHANGES:
         return
-    named = {name: list(request[name])[:_MOST_NAMED] for name in ("jobs", "messages") if request.get(name)}
+    changed_ones = {
+        name: [each for each in request.get(name, ()) if each not in skipped] for name in ("jobs", "messages")
+    }
+    named = {name: ids[:_MOST_NAMED] for name, ids in changed_ones.items() if ids}
     audit.note(_CHANGES[operation], uid=uid, operation=operation, changed=changed, **named)
 
 

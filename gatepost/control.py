@@ -100,6 +100,11 @@ class Answer:
     skipped: tuple[Skipped, ...] = ()
     rule_book: str = ""
 
+    @property
+    def left(self) -> frozenset[int | str]:
+        """The ids of what stayed as it was."""
+        return frozenset(each.id for each in self.skipped)
+
 
 async def apply(
     spools: Mapping[int, Spool], request: Mapping[str, Any], *, now: datetime, active: Callable[[], str | None]
@@ -232,8 +237,10 @@ async def request_change(
             said = await ask(data / SOCKET, asked, timeout_seconds=timeout_seconds)
         except NoServer:
             said = await _apply_here(data, asked, now)
-            note_change(AuditLog(data, lambda: now), asked, msgspec.convert(said, Answer).changed)
-        answer = msgspec.convert(said, Answer)
+            answer = msgspec.convert(said, Answer)
+            note_change(AuditLog(data, lambda: now), asked, answer.changed, skipped=answer.left)
+        else:
+            answer = msgspec.convert(said, Answer)
         total = Answer(
             changed=total.changed + answer.changed,
             skipped=total.skipped + answer.skipped,

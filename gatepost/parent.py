@@ -189,7 +189,7 @@ class Parent:
         parts = split(asked, self._holder_of)
         answers = await asyncio.gather(*(self._operate_at(worker, part) for worker, part in parts.items()))
         answer = merged(asked, answers)
-        note_change(self._audit, request, answer.changed, uid=PEER_UID.get())
+        note_change(self._audit, request, answer.changed, skipped=answer.left, uid=PEER_UID.get())
         return msgspec.to_builtins(answer)
 
     def _note_trace(self, request: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gatepost.audit_log import AuditLog
 from gatepost.backup import Backup, make_backup
 from gatepost.cli.common import Exit, config_options, json_option, print_json
 from gatepost.cli.exits import FINDINGS
@@ -32,6 +33,8 @@ def command(directory: Path, without: tuple[str, ...], as_json: bool, config: Pa
     state = state_directory(config, data)
     parts = [name.strip("/") for name in without]
     made = make_backup(state, directory, datetime.now(UTC), without=parts)
+    # Whoever has it has mail and keys.
+    AuditLog(state, lambda: datetime.now(UTC)).note("backup_made", directory=str(directory), manifest=made.digest)
     for name in parts:
         if not (state / name).exists():
             click.echo(f"--without {visible(name)}: there is nothing of this name in {visible(str(state))}", err=True)

@@ -72,6 +72,20 @@ def test_a_log_that_cannot_be_written_loses_its_line_to_the_log_and_stops_nothin
     assert "key_shredded" in caplog.text
 
 
+def test_what_was_left_as_it_was_is_not_named(audit: AuditLog, tmp_path: Path) -> None:
+    note_change(audit, {"operation": "erase", "messages": ["06gv", "06gw"]}, 1, skipped={"06gw"}, uid=0)
+    (line,) = lines(tmp_path)
+    assert (line["changed"], line["messages"]) == (1, ["06gv"])
+
+
+def test_a_backup_is_noted_since_it_holds_mail_and_keys(tmp_path: Path) -> None:
+    state = fill(tmp_path / "var", Mail(number=1))
+    done = CliRunner().invoke(gatepost, ["backup", str(tmp_path / "copy"), "--data", str(state)], standalone_mode=False)
+    (line,) = lines(state)
+    assert (line["event"], line["directory"]) == ("backup_made", str(tmp_path / "copy"))
+    assert f"SHA-256 {line['manifest']}" in done.stdout
+
+
 def test_an_operators_change_is_noted_if_it_changed_anything(audit: AuditLog, tmp_path: Path) -> None:
     note_change(audit, {"operation": "cancel", "jobs": [256, 512], "messages": []}, 2, uid=0)
     note_change(audit, {"operation": "release_held", "messages": ["06gv"]}, 1, uid=0)
