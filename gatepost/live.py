@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from gatepost.cli.layout import colours, size_text, visible
-from gatepost.log_lines import json_line, redactor
+from gatepost.log_lines import Redact, json_line, redacted, redactor
 from gatepost.settings import Settings
 from inbound.event import Event
 
@@ -19,18 +19,21 @@ _SHOWN_RECIPIENTS = 3
 _MOST_RECIPIENTS = 100
 
 
-def line_of(event: Event) -> str:
-    """`12:00:41 250 a@b.example → support@example.com  4.1 kB  spf PASS dkim PASS dmarc PASS  support  06gv…`."""
+def line_of(event: Event, redact: Redact = str) -> str:
+    """`12:00:41 250 a@b.example → support@example.com  4.1 kB  spf PASS dkim PASS dmarc PASS  support  06gv…`.
+
+    What is redacted is so before it is made visible: behind an escape an address is not known as one.
+    """
     code = event.reply.code if event.reply is not None else "---"
     colour = "green" if event.outcome == "accepted" else "yellow" if event.outcome in ("deferred", "aborted") else "red"
-    shown = [visible(recipient) for recipient in event.rcpt_to[:_SHOWN_RECIPIENTS]]
+    shown = [visible(redact(recipient)) for recipient in event.rcpt_to[:_SHOWN_RECIPIENTS]]
     more = len(event.rcpt_to) - len(shown)
-    parties = f"{visible(event.mail_from or '<>')} → {', '.join(shown) or '-'}{f' and {more} more' if more > 0 else ''}"
+    parties = f"{visible(redact(event.mail_from or '<>'))} → {', '.join(shown) or '-'}{f' and {more} more' if more > 0 else ''}"
     parts = [f"{event.at:%H:%M:%S}", click.style(str(code), fg=colour), parties]
     if event.receipt is not None and event.outcome == "accepted":
         parts += [size_text(event.receipt.size), _summary(event.summary), ", ".join(event.rules) or "no rule matched"]
     elif event.reply is not None:
-        parts += [visible(event.reply.text), event.by]
+        parts += [visible(redact(event.reply.text)), event.by]
     else:
         parts.append("ended without a message")
     parts.append(click.style(event.message_id or f"session {event.session}", dim=True))
@@ -71,8 +74,8 @@ def printer(settings: Settings) -> Callable[[Event], None]:
     """Prints each line to standard output at once, in the form of the log and with what it leaves out."""
     redact = redactor(settings)
     if settings.log_format == "json":
-        return lambda event: say(redact(json_line(entry_of(event))))
-    return lambda event: say(redact(line_of(event)))
+        return lambda event: say(json_line({name: redacted(value, redact) for name, value in entry_of(event).items()}))
+    return lambda event: say(line_of(event, redact))
 
 
 def speaker(settings: Settings) -> Callable[[str], None]:

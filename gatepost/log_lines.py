@@ -27,8 +27,9 @@ SECRET_SETTINGS = tuple(
     row.attribute for row in table() if row.name.rpartition(".")[2] in ("password", "secret", "token")
 )
 # Each part is bounded, so that a long text costs no more than its length: a local-part has 64 octets at most (RFC 5321 §4.5.3.1.1).
+# White space beyond ASCII is a letter like others (RFC 6531 §3.3).
 _ADDRESS = re.compile(
-    r"""(?P<local>"(?:[^"\\\r\n]|\\.){1,64}"|[^\s<>"'(),:;\[\]\\@]{1,64})@(?P<domain>\[[^\]\s]{1,64}\]|[\w.-]{0,254}\w)"""
+    r"""(?P<local>"(?:[^"\\\r\n]|\\.){1,64}"|[^\x00-\x20<>"(),:;\[\]@]{1,64})@(?P<domain>\[[^\]\s]{1,64}\]|[\w.-]{0,254}\w)"""
 )
 _MESSAGE_ID = re.compile(r"\b[0-9a-v]{39}1\b")
 _SESSION = re.compile(r"\b(?:session|history row) ([0-9a-f]{16})\b")
@@ -58,8 +59,24 @@ def _key(data: Path) -> bytes:
 
 
 def _masked(found: re.Match[str], key: bytes) -> str:
-    digest = hmac.digest(key, found["local"].encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
-    return f"~{digest[:_HASH_DIGITS]}@{found['domain']}"
+    """An apostrophe before it is somebody's quotation mark; one within it is its own."""
+    local = found["local"].lstrip("'")
+    digest = hmac.digest(key, local.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
+    quotes = "'" * (len(found["local"]) - len(local))
+    return f"{quotes}~{digest[:_HASH_DIGITS]}@{found['domain']}"
+
+
+def redacted(value: object, redact: Redact) -> object:
+    """Every text in it, before it is written as JSON: behind an escape an address is not known as one."""
+    match value:
+        case str():
+            return redact(value)
+        case list() | tuple():
+            return [redacted(each, redact) for each in value]
+        case dict():
+            return {name: redacted(each, redact) for name, each in value.items()}
+        case _:
+            return value
 
 
 class TextLines(logging.Formatter):

@@ -20,6 +20,7 @@ from gatepost.log_lines import SECRET_SETTINGS, configure_logging, json_line, re
 from gatepost.settings import Settings, table
 from inbound.event import Event
 from mail.reply import NO_SUCH_MAILBOX
+from mail.values import changed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ID = "06gvskgru803v38gqbvqqdv1ohpuvksahtks0v01"
@@ -115,6 +116,7 @@ ADDRESSES = [
     ("<ana+tag@sub.example.com>", "sub.example.com"),
     ("álvaro@münchen.example", "münchen.example"),
     ("ana@[192.0.2.1]", "[192.0.2.1]"),
+    ("o'lvaro@example.com", "example.com"),
 ]
 
 
@@ -162,6 +164,22 @@ def test_the_line_of_a_transaction_is_in_the_form_of_the_log(
         assert entry["session"] == "00ff00ff00ff00ff"
         assert entry["outcome"] == "refused"
         assert entry["reply"].startswith("550 5.1.1")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("local", ["mallory\u202eb", '"mallory b"', '"mallory\\"b"', "mallory\u00a0b", "o'mallory"])
+def test_no_spelling_of_an_address_gets_past_redaction_or_breaks_its_line(
+    settings: Settings, form: str, local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = changed(EVENT, mail_from=f"{local}@evil.example", rcpt_to=(f"{local}@example.com",))
+    printer(replace(settings, log_format=form, log_redact="addresses"))(hostile)
+    line = capsys.readouterr().out
+    assert "mallory" not in line
+    word = re.search(r"(~[0-9a-f]{10})@evil\.example", line)
+    assert word is not None
+    assert f"{word[1]}@example.com" in line
+    if form == "json":
+        assert json.loads(line)["mail_from"] == f"{word[1]}@evil.example"
 
 
 def test_a_transaction_without_a_message_has_its_fields_all_the_same() -> None:
