@@ -148,6 +148,8 @@ def passed_sockets(environment: Mapping[str, str], process: int) -> Listening | 
         found.setdefault(names[place] if place < len(names) else "", []).append(passed)
     http, tls = found.pop("http"), found.pop("smtps")
     smtp = tuple((passed,) for sockets in found.values() for passed in sockets)
+    if count and not (smtp or tls):
+        raise Permanent("none of the sockets that systemd passed is for mail: pass port 25 too, or none for http")
     return Listening(smtp=smtp, tls=tuple((passed,) for passed in tls), http=http) if count else None
 
 

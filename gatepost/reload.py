@@ -158,7 +158,7 @@ def in_force(before: Settings, after: Settings) -> tuple[Settings, tuple[str, ..
 
 def check_certificates(settings: Settings) -> None:
     """Raises `Permanent` where one cannot be used. Our own is made at the start and stays."""
-    if settings.tls_enabled and settings.tls_certificate is not None:
+    if settings.uses_tls and settings.tls_certificate is not None:
         server_context(settings.tls_certificate, settings.tls_key, settings.tls_certificates)
 
 

@@ -152,7 +152,9 @@ class Settings:
     tls_listen: tuple[str, ...] = _setting(
         "tls.listen", "listen", (), "addresses to take mail on with TLS from the first octet, HOST:PORT"
     )
-    tls_enabled: bool = _setting("tls.enabled", "flag", True, "whether STARTTLS is offered")
+    tls_enabled: bool = _setting(
+        "tls.enabled", "flag", True, "whether STARTTLS is offered; at `tls.listen` there is TLS all the same"
+    )
 
     # how often is too often, counted across workers: `600/1h`
     rates_connections_per_ip: str = _setting(
@@ -458,6 +460,11 @@ class Settings:
 
     # not settings: where they came from
     files: tuple[Path, ...] = ()
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether STARTTLS is offered, or TLS comes first somewhere."""
+        return self.tls_enabled or bool(self.tls_listen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

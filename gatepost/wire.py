@@ -102,13 +102,14 @@ def smtp_config_of(settings: Settings, tls: ssl.SSLContext | None) -> SmtpConfig
         proxy_from=networks(settings.proxy_from),
         xclient_from=networks(settings.xclient_from),
         tls=tls,
+        offers_starttls=tls is not None and settings.tls_enabled,
         refuse_early_talkers=settings.smtp_greeting_delay > 0,
     )
 
 
 def certificate_of(settings: Settings) -> Path | None:
-    """The file of the certificate in use, our own made first if need be; None where TLS is off. Raises as `kept` does."""
-    if not settings.tls_enabled:
+    """The file of the certificate in use, our own made first if need be; None where nothing needs one. Raises as `kept` does."""
+    if not settings.uses_tls:
         return None
     if settings.tls_certificate is not None:
         return settings.tls_certificate

@@ -27,7 +27,7 @@ from mail.reply import (
 )
 from mail.values import changed
 from smtp.arguments import Refusal, parse_bdat, parse_hello, parse_mail, parse_rcpt, parse_xclient
-from smtp.config import trusts
+from smtp.config import can_start_tls, trusts
 from smtp.content import Content
 from smtp.events import Hello, Mail, Rcpt, Refused, Verb
 from smtp.reading import SIZE_LIMIT, start_chunk, start_data
@@ -138,7 +138,7 @@ def _xclient(machine: Machine, argument: bytes) -> None:
 
 
 def _starttls(machine: Machine, argument: bytes) -> None:
-    if machine.config.tls is None:
+    if not can_start_tls(machine.config):
         raise Refusal(NOT_IMPLEMENTED)
     if argument.strip():
         raise Refusal(SYNTAX_ERROR)

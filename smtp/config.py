@@ -71,10 +71,15 @@ class SmtpConfig:
     timeouts: Timeouts = Timeouts()
     bare_newline: BareNewline = BareNewline.REJECT
     tls: ssl.SSLContext | None = None
+    offers_starttls: bool = True  # if there is a context
     implicit_tls: bool = False
     proxy_from: tuple[Network, ...] = ()
     xclient_from: tuple[Network, ...] = LOOPBACK
     refuse_early_talkers: bool = False
+
+
+def can_start_tls(config: SmtpConfig) -> bool:
+    return config.tls is not None and config.offers_starttls
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ _V1_OCTETS = 107
 _V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_FIXED = 16
 _V2_MOST = _V2_FIXED + 4096
-_V1 = re.compile(rb"PROXY TCP[46] ([0-9A-Fa-f.:]+) [0-9A-Fa-f.:]+ ([0-9]{1,5}) [0-9]{1,5}\Z")
+_V1 = re.compile(rb"PROXY TCP(?:4 ([0-9.]+) [0-9.]+|6 ([0-9A-Fa-f]*:[0-9A-Fa-f.:]+) [0-9A-Fa-f.:]+) ([0-9]{1,5}) [0-9]{1,5}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +44,16 @@ def _version_1(data: bytes) -> Proxied | None:
             raise Malformed("PROXY header too long")
         return None
     line = data[:end]
-    if line.startswith(b"PROXY UNKNOWN"):
+    if line.split(b" ")[1] == b"UNKNOWN":
         return Proxied(ip=None, port=None, octets=end + 2)
     match = _V1.match(line)
-    if not match or int(match.group(2)) > 65535:
+    if not match or int(match.group(3)) > 65535:
         raise Malformed("not a PROXY header")
     try:
-        ip = canonical_ip(match.group(1).decode("ascii"))
+        ip = canonical_ip((match.group(1) or match.group(2)).decode("ascii"))
     except ValueError:
         raise Malformed("not an address in the PROXY header") from None
-    return Proxied(ip=ip, port=int(match.group(2)), octets=end + 2)
+    return Proxied(ip=ip, port=int(match.group(3)), octets=end + 2)
 
 
 def _version_2(data: bytes) -> Proxied | None:

@@ -11,7 +11,7 @@ from mail.reply import (
     Reply,
 )
 from smtp.arguments import XCLIENT_NAMES
-from smtp.config import SmtpConfig
+from smtp.config import SmtpConfig, can_start_tls
 
 NO_PROXY_HEADER = Reply(code=421, detail="3.2", text="No PROXY header, though proxy_from asks for one", close=True)
 TOO_MANY_RECIPIENTS_HERE = Reply(code=421, detail="5.3", text="Too many recipients on this connection", close=True)
@@ -49,7 +49,7 @@ def banner(config: SmtpConfig) -> bytes:
 
 def help_on(topic: str, config: SmtpConfig) -> Reply:
     """HELP's answer (RFC 5321 §4.1.1.8): the commands that there are here, or one's syntax."""
-    known = {verb: syntax for verb, syntax in _SYNTAX.items() if verb != "STARTTLS" or config.tls is not None}
+    known = {verb: syntax for verb, syntax in _SYNTAX.items() if verb != "STARTTLS" or can_start_tls(config)}
     syntax = known.get(topic.strip().upper())
     text = f"Syntax: {syntax}" if syntax is not None else f"Supported commands: {' '.join(known)}"
     return Reply(code=214, detail="0.0", text=text)
@@ -60,7 +60,7 @@ def hello(config: SmtpConfig, *, secure: bool, trusted: bool) -> bytes:
     """EHLO's answer: STARTTLS is offered only where it can be done, XCLIENT only to whom it is open."""
     limits = config.limits
     offered = ["PIPELINING", f"SIZE {limits.message_octets}"]
-    if config.tls is not None and not secure:
+    if can_start_tls(config) and not secure:
         offered.append("STARTTLS")
     offered += ["8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"]
     offered.append(f"LIMITS MAILMAX={limits.transactions} RCPTMAX={limits.recipients}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 
+import pytest
 from gateway_process import GatewayProcess, Start
 from sample_gateway import ZONE
 from smtp_wire import GONE, Wire
@@ -75,12 +76,18 @@ def test_greylisting_knows_after_a_restart_who_came_before(gateway: Start) -> No
         assert wire.transaction("other@b.example", ["x@example.com"], GOOD).code == 451
 
 
-def test_tls_from_the_first_octet_beside_starttls(gateway: Start) -> None:
-    live = gateway(rules=RULES, dns=ZONE, variables={"GATEPOST_TLS__LISTEN": "127.0.0.1:0"})
+@pytest.mark.parametrize("starttls", ["true", "false"])
+def test_tls_from_the_first_octet_beside_starttls_or_without_it(gateway: Start, starttls: str) -> None:
+    variables = {"GATEPOST_TLS__LISTEN": "127.0.0.1:0", "GATEPOST_TLS__ENABLED": starttls}
+    live = gateway(rules=RULES, dns=ZONE, variables=variables)
     plain, secure = (int(address.rpartition(":")[2]) for address in json.loads(live.ready_file.read_text())["smtp"])
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     assert live.address[1] == plain
+    with Wire(("127.0.0.1", plain)) as wire:
+        wire.reply()
+        assert ("STARTTLS" in wire.command("EHLO client.example").text) == (starttls == "true")
+        assert wire.command("STARTTLS").code == (220 if starttls == "true" else 502)
     with Wire(("127.0.0.1", secure)) as wire:
         wire.socket = context.wrap_socket(wire.socket, server_hostname="mx.example.com")
         assert wire.reply().code == 220

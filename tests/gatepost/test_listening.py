@@ -80,22 +80,27 @@ for place, each in enumerate(made):
 for place in range(3):
     os.dup2(20 + place, 3 + place)
 found = passed_sockets(
-    {{"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", "LISTEN_FDNAMES": "smtps:http:gatepost.socket"}}, os.getpid()
+    {{"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3", "LISTEN_FDNAMES": "{names}"}}, os.getpid()
 )
 print([[each.fileno() for each in sockets] for sockets in found.smtp], [[e.fileno() for e in s] for s in found.tls],
       [each.fileno() for each in found.http], any(map(os.get_inheritable, (3, 4, 5))))
 """
 
 
-def passed(make: str) -> subprocess.CompletedProcess[str]:
+def passed(make: str, names: str = "smtps:http:gatepost.socket") -> subprocess.CompletedProcess[str]:
     """In a process of its own, whose descriptors are free."""
-    text = textwrap.dedent(PASSED.format(make=make))
+    text = textwrap.dedent(PASSED.format(make=make, names=names))
     return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
 
 
 def test_systemds_sockets_are_told_apart_by_their_names():
     done = passed("socket.create_server(('127.0.0.1', 0))")
     assert done.stdout.split() == ["[[5]]", "[[3]]", "[4]", "False"], done.stderr
+
+
+def test_sockets_of_which_none_is_for_mail_are_said():
+    done = passed("socket.create_server(('127.0.0.1', 0))", names="http:http:http")
+    assert "none of the sockets that systemd passed is for mail" in done.stderr
 
 
 @pytest.mark.parametrize(

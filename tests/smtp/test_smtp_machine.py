@@ -369,6 +369,12 @@ V2 = b"\r\n\r\n\0\r\nQUIT\n"
         (b"PROXY TCP4 198.51.100.7 192.0.2.1 40000 25\r\n", "198.51.100.7"),
         (b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 25\r\n", "2001:db8::7"),
         (b"PROXY UNKNOWN\r\n", "192.0.2.1"),
+        (b"PROXY UNKNOWN ffff:f...f:ffff whatever 65535 65535\r\n", "192.0.2.1"),
+        (V2 + b"\x20\x11\0\x0c" + bytes(12), "192.0.2.1"),
+        (
+            V2 + b"\x21\x11\0\x11" + bytes((198, 51, 100, 7, 192, 0, 2, 1)) + b"\x9c\x40\0\x19\x04\xff\xffab",
+            "198.51.100.7",
+        ),
         (V2 + b"\x21\x11\0\x0c" + bytes((198, 51, 100, 7, 192, 0, 2, 1)) + b"\x9c\x40\0\x19", "198.51.100.7"),
         (V2 + b"\x20\x00\0\0", "192.0.2.1"),
         (V2 + b"\x21\x21\0\x24" + bytes(15) + b"\x07" + bytes(16) + b"\x9c\x40\0\x19", "::7"),
@@ -386,7 +392,21 @@ def test_the_proxy_header_names_the_client(header: bytes, ip: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [b"EHLO c.test\r\n", b"PROXY TCP4 x y 1 2\r\n", b"PROXY " + b"x" * 200, V2 + b"\x31\x11\0\0"]
+    "header",
+    [
+        b"EHLO c.test\r\n",
+        b"PROXY TCP4 x y 1 2\r\n",
+        b"PROXY " + b"x" * 200,
+        V2 + b"\x31\x11\0\0",
+        V2 + b"\x21\x31\0\xd8" + bytes(216),  # a Unix socket
+        V2 + b"\x21\x12\0\x0c" + bytes(12),  # UDP
+        V2 + b"\x21\x11\0\x05" + bytes(5),
+        V2 + b"\x21\x11\xff\xff",
+        b"PROXY UNKNOWNX\r\n",
+        b"PROXY TCP4 ::1 ::1 1 2\r\n",
+        b"PROXY TCP6 192.0.2.1 192.0.2.1 1 2\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.1 70000 1\r\n",
+    ],
 )
 def test_where_a_proxy_header_is_required_nothing_else_is_served(header: bytes) -> None:
     talk = Talk(PROXIED)
