@@ -16,7 +16,9 @@ _V1_OCTETS = 107
 _V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _V2_FIXED = 16
 _V2_MOST = _V2_FIXED + 4096
-_V1 = re.compile(rb"PROXY TCP(?:4 ([0-9.]+) [0-9.]+|6 ([0-9A-Fa-f]*:[0-9A-Fa-f.:]+) [0-9A-Fa-f.:]+) ([0-9]{1,5}) [0-9]{1,5}\Z")
+_V1 = re.compile(
+    rb"PROXY TCP(?:4 ([0-9.]+) [0-9.]+|6 ([0-9A-Fa-f]*:[0-9A-Fa-f.:]+) [0-9A-Fa-f.:]+) ([0-9]{1,5}) [0-9]{1,5}\Z"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
