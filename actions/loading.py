@@ -3,7 +3,9 @@
 Recovery is the same loop as live work: outcomes recorded before a crash are walked past, the next step is run.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +18,9 @@ from mail.receipt import Receipt, decode_receipt
 from rules.compiled import CompiledBook
 from rules.machine import Evaluation
 from rules.step import Step
-from spool.ports import Job, JobKind, LedgerRow, Messages, MessageState, NotFound, StoredMessage
+from spool.ports import Full, Job, JobKind, LedgerRow, Messages, MessageState, NotFound, StoredMessage
+
+log = logging.getLogger("gatepost.actions")
 
 Books = Callable[[str], CompiledBook]
 
@@ -88,6 +92,20 @@ async def load(spool: Messages, books: Books, job: Job, found: Found) -> Loaded:
         evaluation=walked(start, rows, redriven=job.kind is JobKind.WALK),
         rows=tuple(rows),
     )
+
+
+async def load_patiently(
+    load: Callable[[], Awaitable[Loaded]], stopping: Callable[[], bool], wait_seconds: float
+) -> Loaded:
+    """A body that there is no descriptor for now is waited for; raises `Full` only while stopping."""
+    while True:
+        try:
+            return await load()
+        except Full as lacking:
+            if stopping():
+                raise
+            log.warning("%s: trying again", lacking)
+            await asyncio.sleep(wait_seconds)
 
 
 def origin(ledger: Sequence[LedgerRow], evaluation: int) -> int:

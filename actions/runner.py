@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from actions.attempts import Attempts
 from actions.claims import Claims
 from actions.destinations import Destinations
 from actions.drive import Drive
-from actions.loading import Books, Fresh, Loaded, find, load
+from actions.loading import Books, Fresh, Loaded, find, load, load_patiently
 from actions.lone_step import run_step
 from actions.octets import OctetBudget
 from actions.pauses import Pauses
@@ -264,7 +265,9 @@ class Runner:
     async def _load_and_drive(self, job: Job, paused: str = "") -> None:
         found = await find(self._spool, job)
         async with self._octets.hold(found.receipt.size):
-            await self._drive_on(job, await load(self._spool, self._books, job, found), paused)
+            loading = partial(load, self._spool, self._books, job, found)
+            loaded = await load_patiently(loading, lambda: self._stopping, self._tuning.full_wait_seconds)
+            await self._drive_on(job, loaded, paused)
 
     async def _drive_on(self, job: Job, loaded: Loaded, paused: str = "") -> None:
         if job.kind is JobKind.WALK:

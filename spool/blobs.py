@@ -56,11 +56,15 @@ class BlobFiles:
             raise Broken(f"the store failed: {error.strerror} (body file)") from error
 
     def open(self, message_id: str) -> FileOctets:
-        """Raises `NotFound`."""
+        """Raises `NotFound`, and `Full` where there is no descriptor for it now."""
         try:
             descriptor = os.open(self.path(message_id), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFound(f"the body of {message_id} is gone") from None
+        except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                raise Full(f"{error.strerror} (body file)") from error
+            raise
         return FileOctets(descriptor, os.fstat(descriptor).st_size)
 
     def remove(self, message_ids: Iterable[str]) -> None:

@@ -331,7 +331,10 @@ class Messages(Protocol):
     async def message(self, message_id: str) -> StoredMessage: ...
 
     async def content(self, message_id: str) -> Octets:
-        """The message as it came, a large one to be read where it stands. Raises `NotFound` when retention has removed it."""
+        """The message as it came, a large one to be read where it stands.
+
+        Raises `NotFound` when retention has removed it, and `Full` where there is no descriptor for its file now.
+        """
 
     async def body(self, message_id: str) -> bytes:
         """All of it in memory."""

@@ -32,6 +32,7 @@ from actions.loading import Fresh
 from actions.protocol import Context, Parked
 from mail.errors import Malformed, Permanent, Temporary
 from mail.ids import message_id
+from mail.octets import Octets
 from mail.outcome import DONE, Outcome, Result
 from mail.values import changed
 from rules.machine import Evaluation
@@ -234,6 +235,23 @@ async def test_full_disk_is_waited_for_when_an_outcome_is_recorded(make: Make) -
 
     house.spool.record = refuse  # type: ignore[method-assign]
     await house.deliver()
+    assert len(stored.seen) == 1
+    assert await house.state() is MessageState.DONE
+
+
+async def test_a_body_that_lacks_a_descriptor_for_now_is_waited_for_and_parks_nothing(make: Make) -> None:
+    stored = Told()
+    house = make(rule("a", disk()), disk=stored, tuning=quick(full_wait_seconds=0.0))
+    content, refusals = house.spool.content, [Full("Too many open files"), Full("Too many open files")]
+
+    async def refuse(identifier: str) -> Octets:
+        if refusals:
+            raise refusals.pop()
+        return await content(identifier)
+
+    house.spool.content = refuse  # type: ignore[method-assign]
+    house.runner.take(await house.accept())
+    await house.runner.idle()
     assert len(stored.seen) == 1
     assert await house.state() is MessageState.DONE
 

@@ -176,6 +176,18 @@ async def test_without_a_descriptor_a_copied_body_waits_too_and_leaves_nothing(s
     assert await spool.accept(UNIT) is not None
 
 
+async def test_without_a_descriptor_a_body_is_read_later(spool, monkeypatch):
+    def none_left(*_arguments, **_more):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    await spool.accept(UNIT)
+    with monkeypatch.context() as patched:
+        patched.setattr(blobs.os, "open", none_left)
+        with pytest.raises(Full, match="Too many open files"):
+            await spool.content(UNIT.message_id)
+    assert whole(await spool.content(UNIT.message_id)) == UNIT.raw
+
+
 async def test_a_disk_that_fails_closes_the_shard(tmp_path, monkeypatch):
     told = []
     spool = open_spool(tmp_path, 0, on_broken=told.append)
