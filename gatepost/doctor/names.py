@@ -160,17 +160,21 @@ def _certificate(world: World, check: str, certificate: Certificate | None) -> F
             f"the certificate is good from {certificate.not_before:%Y-%m-%d} on only",
             "look at the clock, then renew it",
         )
-    if certificate.is_self_signed:
-        return ok(
-            check, f"self-signed, good until {until}: other mail servers take that, but MTA-STS and DANE need more"
-        )
-    if not certificate.covers(world.hostname):
-        names = ", ".join(certificate.names) or "nobody"
+    names = ", ".join(certificate.names) or "nobody"
+    fits = certificate.covers(world.hostname)
+    if not fits and not certificate.is_self_signed:
         return fail(
             check, f"the certificate is for {names}, not {world.hostname}", f"have one made for {world.hostname}"
         )
     if certificate.not_after - world.now < RENEW_BEFORE:
         return warn(check, f"the certificate ends {until}", fix)
+    if not fits and certificate.names:
+        anew = f"have one made for {world.hostname}, or delete self-signed.pem of the state directory and restart"
+        return warn(check, f"self-signed, for {names}, not {world.hostname}", anew)
+    if certificate.is_self_signed:
+        return ok(
+            check, f"self-signed, good until {until}: other mail servers take that, but MTA-STS and DANE need more"
+        )
     return ok(check, f"the certificate is for {world.hostname}, good until {until}")
 
 

@@ -58,6 +58,9 @@ def test_a_message_that_is_being_received_is_taken_before_the_end(
     live.start()
     live.wait_done(message_id)
     assert set(sink.ids()) == {f"{message_id}/0/keep/1"}
+    print(
+        f"{number.name} in the middle of DATA: 1 message taken, then 421 and the end; {len(sink.ids())} action done for it"
+    )
 
 
 def test_an_idle_client_is_told_goodbye_and_holds_nothing_up(live: GatewayProcess) -> None:

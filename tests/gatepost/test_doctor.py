@@ -146,6 +146,9 @@ async def test_what_dns_says_of_us(zone, check, status, words):
         (replace(CERTIFICATE, names=("*.ours.example",)), "ok", "is for mx.ours.example"),
         (replace(CERTIFICATE, names=("*.example",)), "fail", "is for *.example"),
         (replace(CERTIFICATE, is_self_signed=True, names=()), "ok", "self-signed"),
+        (replace(CERTIFICATE, is_self_signed=True), "ok", "self-signed"),
+        (replace(CERTIFICATE, is_self_signed=True, not_after=NOW + 3 * DAY), "warn", "ends 2026-05-07"),
+        (replace(CERTIFICATE, is_self_signed=True, names=("old.example",)), "warn", "for old.example, not mx.ours"),
     ],
 )
 async def test_the_certificate_that_is_shown(certificate, status, words):
