@@ -65,6 +65,8 @@ def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file:
             listening = stack.enter_context(contextlib.closing(_listening(settings, rules.book, passed)))
             _settle_in(settings)
             control = stack.enter_context(contextlib.closing(open_control(settings.data / SOCKET)))
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)  # it tells of the server before this one
             books = stack.enter_context(contextlib.closing(open_rule_books(settings.data / RULE_BOOKS)))
             library = Library(books, settings, now)
             library.load(rules)

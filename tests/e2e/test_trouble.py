@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_process import ROOT, GatewayProcess, Start, until
+from gateway_process import ROOT, GatewayProcess, Start, run_program, until
 from sample_gateway import ZONE, sample_bytes, small_settings
 
 from tests.small_disk import small_disk
@@ -126,6 +126,15 @@ def test_a_state_directory_that_cannot_be_made_is_said_at_the_start(gateway: Sta
         f"error: the state directory {live.data} cannot be made: Not a directory; choose one with --data\n"
         in live.output
     )
+
+
+def test_an_old_ready_file_says_nothing_of_a_server_that_does_not_start(tmp_path: Path) -> None:
+    old = tmp_path / "ready.json"
+    old.write_text('{"pid": 1}')
+    (tmp_path / "zone.yaml").write_text("example.com: {TEXT: [x]}\n")
+    done = run_program("serve", "--listen", "127.0.0.1:0", "--dns", "zone.yaml", "--ready-file", old, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert not old.exists()
 
 
 def test_without_uvloop_it_says_so_and_takes_mail(gateway: Start, tmp_path: Path) -> None:
