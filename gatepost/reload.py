@@ -77,7 +77,7 @@ class Reloader:
                 files, changed = self._rules.files, is_asked or found[1] != self._seen[1]
                 try:
                     await self.reload(settings_too=changed)
-                except GatepostError as error:
+                except (GatepostError, OSError) as error:  # a disk, or whoever reads what we say: no reason to end
                     log.error("the reload was not finished and is done again: %s", error)
                     found = ((), ())
                 # What changed meanwhile is seen in the next round; files that the rules did not name before begin here.

@@ -19,7 +19,7 @@ _RCPT = re.compile(r"TO:" + _PATH, re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]{1,20}\Z")
 _HELLO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _BDAT = re.compile(r"([0-9]{1,20})( +LAST)? *\Z", re.IGNORECASE)
-_XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_XTEXT = re.compile(rb"\+([0-9A-F]{2})")
 _UNKNOWN = frozenset({"[UNAVAILABLE]", "[TEMPUNAVAIL]"})
 XCLIENT_NAMES = "NAME ADDR PORT PROTO HELO"
 
@@ -156,7 +156,7 @@ def parse_xclient(argument: bytes, client: Client) -> Client:
     """The client as a trusted front end describes it; what it does not name stays, what it does not know is forgotten."""
     for word in decode(argument).split():
         name, equals, value = word.partition("=")
-        known = "" if value.upper() in _UNKNOWN else _XTEXT.sub(lambda found: chr(int(found[1], 16)), value)
+        known = "" if value.upper() in _UNKNOWN else decode(_XTEXT.sub(_octet, value.encode()))
         if not equals or (known and not (known.isprintable() and len(known) <= 255)):
             raise Refusal(SYNTAX_ERROR)
         try:
@@ -164,6 +164,10 @@ def parse_xclient(argument: bytes, client: Client) -> Client:
         except ValueError:
             raise Refusal(SYNTAX_ERROR) from None
     return client
+
+
+def _octet(encoded: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(encoded[1].decode("ascii"))
 
 
 def _with_attribute(client: Client, name: str, value: str) -> Client:

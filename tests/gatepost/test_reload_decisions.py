@@ -1,11 +1,14 @@
 """What a reload puts in force, and what waits for a restart."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
-from gatepost.reload import certificate_files, in_force, stamps
+from gatepost.reload import Reloader, certificate_files, in_force, stamps
 from gatepost.settings import AT_RELOAD, NOT_AT_RELOAD, Settings, table
 from gatepost.settings_wire import packed, unpacked
+from mail.errors import Temporary
 
 BEFORE = Settings()
 
@@ -32,6 +35,34 @@ def test_where_we_stand_and_who_we_are_never_change_at_a_reload():
     fixed = ("data", "listen", "workers", "user", "group", "http.listen", "tls.listen", "hostname", "dns.zone")
     rows = {row.name: row.at_reload for row in table()}
     assert {name: rows[name] for name in fixed} == dict.fromkeys(fixed, False)
+
+
+class Failing(Reloader):
+    """Whose first attempts fail as the world may."""
+
+    def __init__(self, failures: list[Exception], asked: asyncio.Event) -> None:
+        self.settings, self._rules = BEFORE, SimpleNamespace(files=())  # type: ignore[assignment]
+        self._seen, self._failures, self._asked = self._stamps(), failures, asked
+        self.done = asyncio.Event()
+
+    async def reload(self, *, settings_too: bool) -> None:
+        if self._failures:
+            self._asked.set()  # for the next attempt, which would come in a second
+            raise self._failures.pop()
+        self.done.set()
+
+
+async def test_a_reload_that_the_world_hinders_is_done_again_and_ends_nothing(caplog):
+    asked = asyncio.Event()
+    asked.set()
+    failing = Failing(
+        [OSError(28, "No space left on device"), BrokenPipeError(32, "Broken pipe"), Temporary("x")], asked
+    )
+    watching = asyncio.create_task(failing.watch(asked))
+    await asyncio.wait_for(failing.done.wait(), 20)
+    assert not watching.done()
+    watching.cancel()
+    assert caplog.text.count("is done again") == 3
 
 
 def test_settings_reach_a_worker_as_they_are():

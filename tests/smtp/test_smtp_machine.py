@@ -432,7 +432,17 @@ def test_xclient_from_a_trusted_network_renames_the_client_and_starts_again() ->
     assert (client.ip, client.name, client.helo, client.port) == ("2001:db8::5", "mail.b.test", "real.test", 25)
 
 
-@pytest.mark.parametrize("attribute", ["ADDR=x", "PORT=0", "PORT=x", "FOO=1", "ADDR", "NAME=a+0D+0Ab"])
+def test_what_xclient_encodes_are_octets_of_utf_8() -> None:
+    talk = Talk(CONFIG, Client(ip="127.0.0.1", port=1))
+    talk.say("XCLIENT HELO=m+C3+BCller.test ADDR=[UNAVAILABLE] NAME=[tempunavail] PORT=+32+35", "EHLO front.test")
+    hello = talk.told(Hello)[-1]
+    assert isinstance(hello, Hello)
+    assert (hello.client.helo, hello.client.ip, hello.client.name, hello.client.port) == ("müller.test", None, None, 25)
+
+
+@pytest.mark.parametrize(
+    "attribute", ["ADDR=x", "PORT=0", "PORT=x", "FOO=1", "ADDR", "NAME=a+0D+0Ab", "HELO=a+FF.test", "ADDR=+00", "="]
+)
 def test_a_broken_xclient_is_refused(attribute: str) -> None:
     talk = Talk(CONFIG, Client(ip="127.0.0.1", port=1))
     assert talk.say(f"XCLIENT {attribute}")[0].startswith("5")
