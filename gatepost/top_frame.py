@@ -24,7 +24,7 @@ _CELL = 11
 def frame(before: Survey, after: Survey, wrong: Sequence[Condition], *, columns: int = 80) -> str:
     """Lines of at most so many columns, without a final line break."""
     seconds = max(0.001, (after.at - before.at).total_seconds())
-    # A worker that was started again counts anew.
+    # A gateway that was started again counts anew.
     rates = {name: max(0.0, value - before.samples.get(name, 0)) for name, value in after.samples.items()}
     blocks = [
         _head(after, columns),
