@@ -18,6 +18,7 @@ from gatepost.aws_needs import aws_warnings
 from gatepost.cli.common import print_findings, print_warnings
 from gatepost.cli.exits import FAILED, FINDINGS
 from gatepost.control import RULE_BOOKS, SOCKET
+from gatepost.descriptors import raise_limit
 from gatepost.library import Library, open_rules, refusals
 from gatepost.listening import CAN_DEAL, Dealt, Listening, bind, bind_all, passed_sockets, patiently
 from gatepost.log_lines import configure_logging
@@ -41,6 +42,7 @@ _DYING_SECONDS = 5.0
 def run(settings: Settings, *, again: Callable[[], Settings | None], ready_file: Path | None, quiet: bool) -> int:
     """Serve until a signal; the exit code. `again` reads the settings anew, None if they have errors, which it has said."""
     notifier = Notifier(os.environ, os.getpid())
+    raise_limit()
     try:
         passed = passed_sockets(os.environ, os.getpid())
     except GatepostError as error:

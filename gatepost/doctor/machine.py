@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import resource
 import stat
 import statistics
 import struct
@@ -13,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from gatepost.cli.layout import size_text
+from gatepost.descriptors import attainable
 from gatepost.doctor.findings import Finding, World, fail, ok, warn
 from gatepost.settings import Settings
 from gatepost.storage import KEYS
@@ -144,8 +144,7 @@ def _limit_of_server(data: Path) -> tuple[int, str]:
         lines = Path(f"/proc/{int(holder)}/limits").read_text().splitlines()
         limit = next(line for line in lines if line.startswith("Max open files")).split()[3]
     except (OSError, ValueError, StopIteration):
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return (sys.maxsize if soft == resource.RLIM_INFINITY else soft), "a server started here"
+        return attainable(), "a server started here"
     return (sys.maxsize if limit == "unlimited" else int(limit)), "the server"
 
 

@@ -121,8 +121,8 @@ def request_of(rules: str, tmp_path: Path) -> tuple[dict[str, str], bytes]:
         )
         server.shutdown()
     assert done.returncode == 0, done.stderr
-    (request,) = Received.kept
-    return request
+    assert len(Received.kept) == 1, done.stdout
+    return Received.kept[0]
 
 
 RULES = """\
