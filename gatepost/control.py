@@ -234,13 +234,10 @@ async def request_change(
     for part in _parts(request):
         asked = msgspec.to_builtins(part)
         try:
-            said = await ask(data / SOCKET, asked, timeout_seconds=timeout_seconds)
+            answer = msgspec.convert(await ask(data / SOCKET, asked, timeout_seconds=timeout_seconds), Answer)
         except NoServer:
-            said = await _apply_here(data, asked, now)
-            answer = msgspec.convert(said, Answer)
+            answer = msgspec.convert(await _apply_here(data, asked, now), Answer)
             note_change(AuditLog(data, lambda: now), asked, answer.changed, skipped=answer.left)
-        else:
-            answer = msgspec.convert(said, Answer)
         total = Answer(
             changed=total.changed + answer.changed,
             skipped=total.skipped + answer.skipped,

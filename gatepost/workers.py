@@ -168,10 +168,8 @@ class Workers:
             await asyncio.sleep(delay)
             try:
                 await self._begin(place)
-            except (
-                GatepostError,
-                OSError,
-            ) as error:  # without descriptors or memory for a process, too, there may be some later
+            except (GatepostError, OSError) as error:
+                # Where there are no descriptors or no memory for a process now, there may be some later.
                 place.deaths += 1
                 why = f"cannot start: {error}"
             else:

@@ -45,10 +45,10 @@ class Budget:
         is_lighter = octets < holder.weight
         self.held += octets - holder.weight
         holder.weight = octets
-        if octets == 0 and self._leader is holder:
-            self._leader = None
         if octets == 0:
             self._waiting.pop(holder, None)
+            if self._leader is holder:
+                self._leader = None
         must_wait = octets > 0 and self._must_wait(holder)
         if is_lighter or octets == 0:
             self.let_go()

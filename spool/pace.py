@@ -1,6 +1,6 @@
 """When the next group begins: as soon as the least patient of those who wait will not wait longer for company.
 
-A group costs the same whether it carries one message or ten, and half of a busy worker's time went into groups of two. So while
+Groups have a price of their own: a message was measured at twice the CPU with two connections that it takes with forty. So while
 groups follow each other an accept waits a little for as many as came before it, as PostgreSQL's `commit_delay` does.
 """
 

@@ -96,7 +96,7 @@ class Aiodns:
     """c-ares through aiodns. It retries, turns to TCP and to the next server by itself.
 
     *Trust.* It opens a socket for each question: who would forge the answer has to guess the port too (RFC 5452 §4.5). Nobody
-    guesses at what never leaves this machine: there one socket stays, and a question costs a third less.
+    guesses at what never leaves this machine: there one socket stays, and a question costs up to a third less.
     """
 
     def __init__(self, nameservers: Sequence[str] | None, seconds: float) -> None:

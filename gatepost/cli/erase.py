@@ -78,9 +78,8 @@ def command(
         click.echo("Nothing was erased." if meant.found else "There is nothing to erase.", err=True)
         return
     _confirm(meant, yes=yes)
-    if (
-        stored
-    ):  # once more: a step may have ended while an answer was waited for, and nothing tells of its object afterwards
+    if stored:
+        # Once more: a step may have ended while an answer was waited for, and nothing tells of its object afterwards.
         meant = asyncio.run(_meant(directory, reader, found))
     try:
         erased, scrubbed = asyncio.run(_erase(directory, meant))

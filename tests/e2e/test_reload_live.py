@@ -134,12 +134,16 @@ def test_a_changed_list_of_a_filter_is_a_new_version_of_the_rules(live: GatewayP
     assert len(live.objects("rules", "list")) == 2
 
 
+TOPICS = (
+    "topics: {told: {arn: 'arn:aws:sns:eu-west-1:123456789012:told', subscribers: [{url: 'http://127.0.0.1:9/x'}]}}\n"
+)
+
+
 @pytest.fixture
-def own_port(tmp_path: Path) -> Iterator[tuple[dict[str, str], int]]:
-    """Variables under which the program's own choice of an HTTP port is one that nobody else gets while the test runs."""
-    with (
-        socket.socket() as held
-    ):  # bound and not listening: whoever asks for this very port with SO_REUSEADDR gets it too
+def own_port(gateway: Start, tmp_path: Path) -> Iterator[tuple[int, Path, GatewayProcess]]:
+    """A port that nobody else gets while the test runs, a rules file, and a server of it that would choose this port for HTTP."""
+    with socket.socket() as held:
+        # Bound and not listening: whoever asks for this very port with SO_REUSEADDR gets it too.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
@@ -147,18 +151,17 @@ def own_port(tmp_path: Path) -> Iterator[tuple[dict[str, str], int]]:
         directory.mkdir()
         chosen = f"import gatepost.publishing\n\ngatepost.publishing.DEFAULT_LISTEN = ('127.0.0.1', {port})\n"
         (directory / "sitecustomize.py").write_text(chosen)
-        yield {"PYTHONPATH": f"{directory}:{ROOT}"}, port
+        rules = tmp_path / "rules.yaml"
+        rules.write_text(PLAIN)
+        variables = {"PYTHONPATH": f"{directory}:{ROOT}"}
+        yield port, rules, gateway(rules=rules, dns=ZONE, workers=2, options=("--quiet",), variables=variables)
 
 
 def test_rules_that_need_the_http_listener_now_start_it(
-    gateway: Start, tmp_path: Path, own_port: tuple[dict[str, str], int]
+    own_port: tuple[int, Path, GatewayProcess],
 ) -> None:
-    variables, port = own_port
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(PLAIN)
-    running = gateway(rules=rules, dns=ZONE, workers=2, options=("--quiet",), variables=variables)
-    topics = "topics: {told: {arn: 'arn:aws:sns:eu-west-1:123456789012:told', subscribers: [{url: 'http://127.0.0.1:9/x'}]}}\n"
-    rules.write_text(PLAIN + topics)
+    port, rules, running = own_port
+    rules.write_text(PLAIN + TOPICS)
     until(lambda: f"http 127.0.0.1:{port}\n" in running.output, "it says where")
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -166,18 +169,14 @@ def test_rules_that_need_the_http_listener_now_start_it(
 
 
 def test_where_that_port_is_taken_it_says_so_and_takes_it_at_a_later_reload(
-    gateway: Start, tmp_path: Path, own_port: tuple[dict[str, str], int]
+    own_port: tuple[int, Path, GatewayProcess],
 ) -> None:
-    variables, port = own_port
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(PLAIN)
-    running = gateway(rules=rules, dns=ZONE, workers=2, options=("--quiet",), variables=variables)
-    topics = "topics: {told: {arn: 'arn:aws:sns:eu-west-1:123456789012:told', subscribers: [{url: 'http://127.0.0.1:9/x'}]}}\n"
+    port, rules, running = own_port
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
-        rules.write_text(PLAIN + topics)
+        rules.write_text(PLAIN + TOPICS)
         until(lambda: f"no HTTP listener: 127.0.0.1:{port} cannot be had" in running.output, "it says so")
         running.deliver(b"Subject: x\r\n\r\nx\r\n", rcpt_to=["x@example.com"])
     running.signal(signal.SIGHUP)
