@@ -20,7 +20,8 @@ from actions.object_files import Batch, Put, Syncfs, fail, load_syncfs, sync_fil
 from mail.octets import Octets
 
 BATCH = 32
-GATHER_SECONDS = 0.005  # semantics.md §6: so long a batch gathers while one follows the other
+GATHER_SECONDS = 0.025  # so long a batch gathers while one follows the other
+_FOLLOW_SECONDS = 0.005  # a batch that begins so soon after another one follows it
 _THREADS = 16  # so many roots may hang before another one waits
 _ON_LOOP_OCTETS = 512 * 1024  # of a whole batch: about 0.1 ms of copying
 
@@ -66,7 +67,7 @@ class _Root:
         self._threads = threads
         self._waiting: list[Put] = []
         self._is_local = False  # known after the first round
-        self._ended_at = -GATHER_SECONDS
+        self._ended_at = -_FOLLOW_SECONDS
 
     def add(self, put: Put) -> None:
         self._waiting.append(put)
@@ -77,7 +78,7 @@ class _Root:
         loop = asyncio.get_running_loop()
         try:
             written = Batch(self._root, [])
-            if loop.time() - self._ended_at < GATHER_SECONDS:
+            if loop.time() - self._ended_at < _FOLLOW_SECONDS:
                 await asyncio.sleep(GATHER_SECONDS)
             while self._waiting or written.puts:
                 naming, written = written, Batch(self._root, self._waiting[:BATCH])

@@ -65,6 +65,7 @@ class Intake:
         self._library, self._spool, self._on_accept, self._counts = library, spool, on_accept, counts
         self._on_event, self._counters = Counting(counters, on_event), counters
         self._retiring: set[asyncio.Task[None]] = set()
+        self._under_way: set[object] = set()
         self.resolver: Resolver = wire.resolver_of(settings, counters)
         self._parts = self._made(settings)
 
@@ -116,6 +117,7 @@ class Intake:
             counters=self._counters,
             gate=gate_of(settings, self._counts, wire.hostname_of(settings)),
             sampler=Sampler(settings.smtp_limit_rows),
+            under_way=self._under_way,
         )
         return _Parts(
             settings=settings,

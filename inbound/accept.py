@@ -171,7 +171,7 @@ async def _decided(delivery: Delivery, receipt: Receipt, row: HistoryRow, servic
     reply = decision.reply if decision.reply is not None else ACCEPTED.because(f"Ok {receipt.message_id}")
     unit = unit_of(receipt, delivery.raw, row, decision, reply)
     try:
-        job = await services.spool.accept(unit)
+        job = await services.spool.accept(unit, company=len(services.under_way))
     except Full:
         return await _turned_away(row, INSUFFICIENT_STORAGE, services)
     except Temporary as error:

@@ -83,6 +83,7 @@ class InboundSession:
             return await self._limited("mail", denial, mail_from=reverse_path)
         sender = Sender(client=self._client, reverse_path=reverse_path, declared_size=declared_size)
         self._trail = Trail(book=book, sender=sender)
+        services.under_way.add(self)
         return SENDER_OK
 
     async def rcpt(self, mailbox: Mailbox) -> Reply:
@@ -127,6 +128,12 @@ class InboundSession:
         trail, self._trail = self._trail, None
         if trail is None:
             return NEED_MAIL
+        try:
+            return await self._all_of(trail, envelope, rest)
+        finally:
+            self._services.under_way.discard(self)
+
+    async def _all_of(self, trail: Trail, envelope: Envelope, rest: bytes) -> Reply:
         if trail.large is None:
             return await self._taken(trail, envelope, rest)
         try:
@@ -194,6 +201,7 @@ class InboundSession:
 
     async def reset(self) -> None:
         trail, self._trail = self._trail, None
+        self._services.under_way.discard(self)
         if trail is not None:
             if trail.large is not None:
                 await trail.large.discard()

@@ -66,7 +66,7 @@ class MemorySpool:
     def arriving(self) -> MemoryArriving:
         return MemoryArriving(None if self._room_octets is None else self._room_octets - self._octets())
 
-    async def accept(self, unit: Accepted) -> Job | None:
+    async def accept(self, unit: Accepted, *, company: int = 1) -> Job | None:  # noqa: ARG002 - it has no groups
         if unit.message_id in self._held:
             raise Misuse(f"the id {unit.message_id} exists already")
         if unit.history.id != unit.message_id:

@@ -1,16 +1,17 @@
 """When the next group begins: as soon as the least patient of those who wait will not wait longer for company.
 
 Groups have a price of their own: a message was measured at twice the CPU with two connections that it takes with forty. So while
-groups follow each other an accept waits a little for as many as came before it, as PostgreSQL's `commit_delay` does.
+groups follow each other an accept waits a little for the transactions that are open beside it, as PostgreSQL's `commit_delay` does.
 """
 
 import asyncio
 import math
 from collections.abc import Callable
 
-BUSY_SECONDS = 0.005  # semantics.md §6: so long an outcome waits for company while groups follow each other
-ACCEPT_SECONDS = 0.004  # and an accept, while there is reason to expect others
-_CLOSE_SECONDS = 0.02  # accepts further apart than this expect nobody
+ACCEPT_SECONDS = 0.012  # so long an accept waits for company while groups follow each other
+OUTCOME_SECONDS = 0.025  # and an outcome, which would mostly come alone between two groups of accepts
+CLOSE_SECONDS = 0.02  # accepts further apart than this expect nobody
+_FOLLOW_SECONDS = 0.005  # groups closer than this follow each other
 
 
 class Company:
@@ -20,23 +21,20 @@ class Company:
         self._answered_at = -math.inf
         self._accepted_at = -math.inf
         self._is_busy = False
-        self._expected = 0
 
     def of_outcome(self, now: float) -> float:
         """Seconds for a unit that nobody outside waits for. Between messages that come one by one it would only be late."""
-        return BUSY_SECONDS if self._is_busy and now - self._answered_at < BUSY_SECONDS else 0.0
+        return OUTCOME_SECONDS if self._is_busy and now - self._answered_at < _FOLLOW_SECONDS else 0.0
 
-    def of_accept(self, waiting: int, now: float) -> float:
-        """Seconds for an accept that makes it so many that wait. A client who is alone never waits: his last group was one."""
-        return ACCEPT_SECONDS if waiting < self._expected and now - self._accepted_at < _CLOSE_SECONDS else 0.0
+    def of_accept(self, waiting: int, expected: int, now: float) -> float:
+        """Seconds for an accept that makes it `waiting` of those `expected`. A client who is alone never waits."""
+        return ACCEPT_SECONDS if waiting < expected and now - self._accepted_at < CLOSE_SECONDS else 0.0
 
     def answered(self, units: int, accepts: int, now: float) -> None:
-        """A group ended that had so many; how many accepts are expected falls by one a group, as clients come and go."""
+        """A group ended that had so many."""
         self._answered_at = now
-        self._is_busy = units > 1 or (accepts > 0 and now - self._accepted_at < 2 * BUSY_SECONDS)
+        self._is_busy = units > 1 or (accepts > 0 and now - self._accepted_at < 2 * _FOLLOW_SECONDS)
         if accepts:
-            lasting = self._expected - 1 if now - self._accepted_at < _CLOSE_SECONDS else 0
-            self._expected = max(accepts, lasting)
             self._accepted_at = now
 
 

@@ -367,9 +367,10 @@ class Spool(Messages, Protocol):
     def arriving(self) -> Arriving:
         """Room for one large message that begins to come; `accept` or `discard` ends it. Raises `Full` or `Broken`."""
 
-    async def accept(self, unit: Accepted) -> Job | None:
+    async def accept(self, unit: Accepted, *, company: int = 1) -> Job | None:
         """Make the message durable and return its first job, already leased to the caller. Raises `Full` or `Broken`.
 
+        `company`: how many accepts may come now, with this one; while the store is busy it may wait milliseconds for the others.
         A caller that is cancelled while it waits cancels nothing: the message is kept and its job becomes ready. An id that
         exists already is `Misuse`.
         """

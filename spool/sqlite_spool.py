@@ -102,11 +102,11 @@ class SqliteSpool:
         self._check_room()
         return self._arrivals.begin()
 
-    async def accept(self, unit: Accepted) -> Job | None:
+    async def accept(self, unit: Accepted, *, company: int = 1) -> Job | None:
         self._check_room()
         if not unit.keep_body or len(unit.raw) <= messages.IN_DATABASE_OCTETS:
-            return await self._accept(unit)
-        task = asyncio.create_task(self._accept_large(unit))
+            return await self._accept(unit, company)
+        task = asyncio.create_task(self._accept_large(unit, company))
         self._large.add(task)
         task.add_done_callback(self._large.discard)
         try:
@@ -115,21 +115,21 @@ class SqliteSpool:
             task.add_done_callback(self._give_back_task)
             raise
 
-    async def _accept_large(self, unit: Accepted) -> Job | None:
+    async def _accept_large(self, unit: Accepted, company: int) -> Job | None:
         try:
             await asyncio.to_thread(self._blobs.keep, unit.message_id, unit.raw)
         except Broken as failure:
             self._writer.fail(failure)
             raise
         try:
-            return await self._accept(unit)
+            return await self._accept(unit, company)
         except Broken:
             raise  # it may have been committed: the file stays, and the next opening decides
         except Exception:
             await asyncio.to_thread(self._blobs.remove, [unit.message_id])
             raise
 
-    def _accept(self, unit: Accepted) -> "asyncio.Future[Job | None]":
+    def _accept(self, unit: Accepted, company: int) -> "asyncio.Future[Job | None]":
         day = messages.used_day(unit.history.at)
         job_id = self._ids.take() if unit.job is not None else 0
 
@@ -142,7 +142,10 @@ class SqliteSpool:
             after = (lambda: self._remember(fresh, day)) if fresh else None
             return Change(result=job, leased=int(job is not None), octets=octets, after=after, moves_due=False)
 
-        return self._writer.submit(apply, first=True, octets=len(unit.raw), abandoned=self._give_back)
+        patience = self._writer.patience(company)
+        return self._writer.submit(
+            apply, first=True, patience=patience, octets=len(unit.raw), abandoned=self._give_back
+        )
 
     async def log(self, row: HistoryRow) -> None:
         def apply(connection: sqlite3.Connection) -> "Change[None]":
@@ -174,7 +177,7 @@ class SqliteSpool:
         return self._due
 
     async def record(self, unit: Recorded) -> None:
-        patience = self._writer.patience
+        patience = self._writer.patience()
         await self._writer.submit(lambda opened: messages.record(opened, unit, self._ids), patience=patience)
 
     async def message(self, message_id: str) -> StoredMessage:

@@ -95,15 +95,15 @@ class Writer:
         line = self._first if first else self._alone if alone else self._then
         line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
-        self._pace.note(loop, self._company.of_accept(len(self._first), loop.time()) if first else patience)
+        self._pace.note(loop, patience)
         if self._flying is None:
             self._pace.arm(loop)
         return future
 
-    @property
-    def patience(self) -> float:
-        """How long a unit that nobody outside waits for should wait: while groups follow each other closely it finds company."""
-        return 0.0 if self._loop is None else self._company.of_outcome(self._loop.time())
+    def patience(self, expected: int = 0) -> float:
+        """How long to wait for company: an outcome, or the next of so many accepts that are expected."""
+        waiting, now = len(self._first) + 1, asyncio.get_running_loop().time()
+        return self._company.of_accept(waiting, expected, now) if expected else self._company.of_outcome(now)
 
     @property
     def queued_units(self) -> int:

@@ -262,7 +262,7 @@ class Failing(MemorySpool):
         super().__init__()
         self._error = error
 
-    async def accept(self, unit: Accepted) -> Job | None:
+    async def accept(self, unit: Accepted, *, company: int = 1) -> Job | None:
         raise self._error
 
     async def log(self, row: HistoryRow) -> None:
@@ -279,6 +279,34 @@ async def test_a_full_or_broken_store_never_promises() -> None:
     rig = Rig(book(TOUR), spool=Failing(Broken("I/O error")))
     assert str((await rig.send("support@example.com"))[-1]) == "451 4.3.0 Temporary failure, please try again later"
     assert rig.jobs == []
+
+
+class Crowd(MemorySpool):
+    """Notes how many accepts each one was told to expect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expected: list[int] = []
+
+    async def accept(self, unit: Accepted, *, company: int = 1) -> Job | None:
+        self.expected.append(company)
+        return await super().accept(unit, company=company)
+
+
+async def test_the_store_is_told_how_many_transactions_are_open() -> None:
+    rig = Rig(book(TOUR), spool=(spool := Crowd()))
+    await rig.send("support@example.com")
+    first, second = [await rig.session() for _ in range(2)]
+    for session in (first, second):
+        assert (await session.mail(None, None, smtputf8=False)).is_positive
+    await rig.send("support@example.com")
+    await first.reset()
+    await rig.send("support@example.com")
+    await second.data(Envelope(reverse_path=None, recipients=()), b"")
+    await second.close()
+    await rig.send("support@example.com")
+    assert [spool.expected[each] for each in (0, 1, 2, -1)] == [1, 3, 2, 1]
+    assert rig.services.under_way == set()
 
 
 async def test_what_nobody_foresaw_is_in_the_history_and_not_in_the_reply() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from spool.pace import ACCEPT_SECONDS, BUSY_SECONDS, Company, Pace
+from spool.pace import ACCEPT_SECONDS, CLOSE_SECONDS, OUTCOME_SECONDS, Company, Pace
 
 
 class Loop:
@@ -83,17 +83,17 @@ def test_nothing_begins_where_nobody_waits(made):
     assert loop.due == []
 
 
-def test_an_accept_waits_for_as_many_as_the_last_group_had():
+def test_an_accept_waits_until_all_that_are_expected_wait():
     company = Company()
-    assert company.of_accept(1, 100.0) == 0
-    company.answered(3, 3, 100.0)
-    assert [company.of_accept(waiting, 100.01) for waiting in (1, 2, 3, 4)] == [ACCEPT_SECONDS, ACCEPT_SECONDS, 0, 0]
+    assert company.of_accept(1, 3, 100.0) == 0
+    company.answered(1, 1, 100.0)
+    assert [company.of_accept(waiting, 3, 100.01) for waiting in (1, 2, 3, 4)] == [ACCEPT_SECONDS, ACCEPT_SECONDS, 0, 0]
 
 
 def test_a_client_who_is_alone_never_waits():
     company, now = Company(), 100.0
     for _ in range(10):
-        assert company.of_accept(1, now) == 0
+        assert company.of_accept(1, 1, now) == 0
         company.answered(1, 1, now)
         company.answered(1, 0, now + 0.001)  # a group of outcomes
         now += 0.002
@@ -102,30 +102,19 @@ def test_a_client_who_is_alone_never_waits():
 def test_nobody_is_expected_after_a_lull():
     company = Company()
     company.answered(9, 9, 100.0)
-    assert company.of_accept(1, 100.5) == 0
-    company.answered(1, 1, 100.5)
-    assert company.of_accept(1, 100.5) == 0
-
-
-def test_who_does_not_come_is_expected_less_from_group_to_group():
-    company, waits = Company(), 0
-    company.answered(5, 5, 100.0)
-    while company.of_accept(1, 100.0):
-        company.answered(1, 1, 100.0)
-        waits += 1
-    assert waits == 4
+    assert [company.of_accept(1, 9, 100.0 + CLOSE_SECONDS * apart) for apart in (0.9, 1.1)] == [ACCEPT_SECONDS, 0]
 
 
 def test_an_outcome_waits_while_groups_follow_each_other():
     company = Company()
     assert company.of_outcome(100.0) == 0
     company.answered(2, 0, 100.0)
-    assert [company.of_outcome(100.004), company.of_outcome(100.006)] == [BUSY_SECONDS, 0]
+    assert [company.of_outcome(100.004), company.of_outcome(100.006)] == [OUTCOME_SECONDS, 0]
 
 
 def test_an_outcome_waits_between_messages_that_come_within_ten_milliseconds_and_no_longer():
     company, now = Company(), 100.0
-    for apart, patience in ((0.5, 0), (0.006, BUSY_SECONDS), (0.015, 0), (0.009, BUSY_SECONDS)):
+    for apart, patience in ((0.5, 0), (0.006, OUTCOME_SECONDS), (0.015, 0), (0.009, OUTCOME_SECONDS)):
         now += apart
         company.answered(1, 1, now)
         assert company.of_outcome(now + 0.003) == patience

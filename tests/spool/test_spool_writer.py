@@ -98,15 +98,15 @@ async def test_a_group_has_a_bound(made):
     assert scripted.said.count("COMMIT") == 3
 
 
-async def test_accepts_that_follow_a_group_of_accepts_wait_for_each_other(made, monkeypatch):
-    for name in ("ACCEPT_SECONDS", "_CLOSE_SECONDS"):
+async def test_accepts_that_follow_a_group_of_accepts_wait_for_those_that_are_expected(made, monkeypatch):
+    for name in ("ACCEPT_SECONDS", "CLOSE_SECONDS"):
         monkeypatch.setattr(f"spool.pace.{name}", 3600.0)
     writer, scripted = made
     await asyncio.gather(*(writer.submit(note(word), first=True) for word in "abc"))
     waiting = []
     for word in "def":
         assert scripted.said.count("COMMIT") == 1
-        waiting.append(writer.submit(note(word), first=True))
+        waiting.append(writer.submit(note(word), first=True, patience=writer.patience(3)))
         await asyncio.sleep(0)
     assert await asyncio.gather(*waiting) == list("def")
     assert scripted.said.count("COMMIT") == 2
