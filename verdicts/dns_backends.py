@@ -32,6 +32,7 @@ MAXIMUM_RECORDS = 64
 
 NOT_A_NAME = Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="not a DNS name")
 UNREACHABLE = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="no resolver reachable")
+UNREADABLE = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="unreadable answer")
 TIMEOUT = Answer(outcome=Lookup.TEMPORARY, ttl=TEMPORARY_SECONDS, detail="TIMEOUT")
 
 
@@ -41,8 +42,8 @@ class Backend(Protocol):
     def ask(self, name: str, type: str) -> "asyncio.Future[Any]":  # noqa: A002
         """A question, on its way."""
 
-    async def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
-        """Its answer, and whether any server answered, be it with an error."""
+    def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
+        """The answer to a question that is done, and whether any server answered, be it with an error."""
 
     async def close(self) -> None: ...
 
@@ -122,9 +123,9 @@ class Aiodns:
         asked: asyncio.Future[Any] = self._resolver.query_dns(name, type)
         return asked
 
-    async def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
+    def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
         try:
-            result = await asked
+            result = asked.result()
         except aiodns.error.DNSError as error:
             return self._failure(error.args[0])
         wanted = self._types.get(type)
@@ -171,9 +172,9 @@ class Dnspython:
         whole = name.removesuffix(".") + "."
         return asyncio.ensure_future(self._resolver.resolve(whole, type, search=False, lifetime=self._seconds))
 
-    async def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
+    def read(self, asked: "asyncio.Future[Any]", type: str) -> tuple[Answer, bool]:  # noqa: A002
         try:
-            found = await asked
+            found = asked.result()
         except dns.resolver.NXDOMAIN:
             return Answer(outcome=Lookup.NONE, ttl=NEGATIVE_SECONDS, detail="NXDOMAIN"), True
         except dns.resolver.NoAnswer:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mail.counters import Counters, key
@@ -20,6 +21,7 @@ from verdicts.dns_backends import (
     TEMPORARY_SECONDS,
     TIMEOUT,
     UNREACHABLE,
+    UNREADABLE,
     Aiodns,
     Backend,
     Dnspython,
@@ -36,6 +38,20 @@ HEARD_SECONDS = 60.0
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _HITS, _MISSES = key("dns_cache_hits_total"), key("dns_cache_misses_total")
 Question = tuple[str, str]
+
+
+_ROOT: Question = (".", "NS")
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A question on its way, and who waits for the answer."""
+
+    question: Question
+    backend: Backend
+    asked: asyncio.Future[Any]
+    timer: asyncio.TimerHandle | None = None
+    waiters: list[asyncio.Future[Answer]] = field(default_factory=list)
 
 
 class LiveResolver:
@@ -59,11 +75,10 @@ class LiveResolver:
         counters = counters or Counters()
         self._hits, self._misses = counters.cell(_HITS), counters.cell(_MISSES)
         self._cache: dict[Question, tuple[Answer, float]] = {}
-        self._in_flight: dict[Question, asyncio.Task[Answer]] = {}
+        self._in_flight: dict[Question, _Flight] = {}
         self._backends: dict[bool, Backend] = {}
         self._heard_at = -HEARD_SECONDS
         self._silent_until = -HEARD_SECONDS
-        self._probe: asyncio.Task[tuple[Answer, bool]] | None = None
 
     def cached(self, name: str, type: str) -> Answer | None:  # noqa: A002
         """Without waiting: from the cache, with the seconds that are left of its time to live."""
@@ -84,75 +99,87 @@ class LiveResolver:
             self._cache[question] = (answer, expires)
         return answer
 
-    async def lookup(self, name: str, type: str) -> Answer:  # noqa: A002
+    def lookup(self, name: str, type: str) -> asyncio.Future[Answer]:  # noqa: A002
         """The answer; equal questions in flight are asked once."""
         question = (name.lower().removesuffix("."), type)
-        known = self.cached(*question)
-        if known is not None:
-            return known
-        task = self._in_flight.get(question)
-        if task is None:
-            written = presentation(question[0])
-            if written is None:
-                return NOT_A_NAME
-            if self._clock() < self._silent_until:
-                return UNREACHABLE
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        flight = self._in_flight.get(question)
+        if flight is not None:
+            flight.waiters.append(waiter)
+        elif (known := self.cached(*question)) is not None:
+            waiter.set_result(known)
+        elif (written := presentation(question[0])) is None:
+            waiter.set_result(NOT_A_NAME)
+        elif self._clock() < self._silent_until:
+            waiter.set_result(UNREACHABLE)
+        else:
             self._misses.value += 1
-            backend = self._backend_for(written)
-            # The question leaves here and now: a task begins a turn of the loop later.
-            task = asyncio.create_task(self._ask(question, backend, backend.ask(written, type)))
-            self._in_flight[question] = task
-            task.add_done_callback(lambda _: self._in_flight.pop(question, None))
-        # A waiter that is cancelled must not take the answer from the others.
-        return await asyncio.shield(task)
+            self._ask(question, written).waiters.append(waiter)
+        return waiter
 
     async def is_reachable(self) -> bool:
         """Whether some name server was heard of within the last minute, or answers now, be it with an error."""
-        if self._clock() - self._heard_at <= HEARD_SECONDS:
-            return True
-        if self._clock() < self._silent_until:
-            return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._query(".", "NS")
+        if self._clock() >= self._silent_until and not self._is_heard:
+            waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            (self._in_flight.get(_ROOT) or self._ask(_ROOT, ".")).waiters.append(waiter)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiter, PATIENCE_SECONDS)
+        return self._is_heard
+
+    @property
+    def _is_heard(self) -> bool:
         return self._clock() - self._heard_at <= HEARD_SECONDS
 
-    async def _ask(self, question: Question, backend: Backend, asked: asyncio.Future[Any]) -> Answer:
-        if self._clock() - self._heard_at <= HEARD_SECONDS:
-            answer, _ = await self._read(backend, asked, question[1])
-        else:
-            answer = await self._ask_who_was_not_heard(self._read(backend, asked, question[1]))
-        self._keep(question, answer)
-        return answer
-
-    async def _ask_who_was_not_heard(self, reading: Coroutine[Any, Any, tuple[Answer, bool]]) -> Answer:
-        query = asyncio.create_task(reading)
-        if self._probe is None or self._probe.done():
-            # The root's name servers are in every resolver's cache: whoever is there answers this at once.
-            self._probe = asyncio.create_task(self._query(".", "NS"))
-        await asyncio.wait((query,), timeout=PATIENCE_SECONDS)
-        if not query.done() and self._clock() - self._heard_at > HEARD_SECONDS:
-            query.cancel()
-            self._silent_until = self._clock() + TEMPORARY_SECONDS
-            return UNREACHABLE
-        answer, _ = await query
-        return answer
-
-    async def _query(self, written: str, type_: str) -> tuple[Answer, bool]:
+    def _ask(self, question: Question, written: str) -> _Flight:
+        """The question leaves here and now, and is answered by callbacks: a task for each would cost as much as the rest."""
         backend = self._backend_for(written)
-        return await self._read(backend, backend.ask(written, type_), type_)
+        flight = self._in_flight[question] = _Flight(question, backend, backend.ask(written, question[1]))
+        flight.asked.add_done_callback(lambda _: self._arrived(flight))
+        patience = self._seconds
+        if not self._is_heard:
+            patience = min(patience, PATIENCE_SECONDS)
+            if _ROOT not in self._in_flight:
+                # The root's name servers are in every resolver's cache: whoever is there answers this at once.
+                self._ask(_ROOT, ".")
+        flight.timer = asyncio.get_running_loop().call_later(patience, self._late, flight, patience)
+        return flight
 
-    async def _read(self, backend: Backend, asked: asyncio.Future[Any], type_: str) -> tuple[Answer, bool]:
+    def _late(self, flight: _Flight, waited: float) -> None:
+        if not self._is_heard:
+            self._silent_until = self._clock() + TEMPORARY_SECONDS
+            self._land(flight, UNREACHABLE)
+        elif waited < self._seconds:
+            flight.timer = asyncio.get_running_loop().call_later(
+                self._seconds - waited, self._late, flight, self._seconds
+            )
+        else:
+            self._land(flight, TIMEOUT)
+
+    def _arrived(self, flight: _Flight) -> None:
+        if self._in_flight.get(flight.question) is not flight:
+            return  # it came too late
+        answer, heard = UNREADABLE, False
         try:
-            async with asyncio.timeout(self._seconds):
-                answer, heard = await backend.read(asked, type_)
-        except TimeoutError:
-            return TIMEOUT, False
+            answer, heard = flight.backend.read(flight.asked, flight.question[1])
+        finally:  # our own fault is the loop's to report, and nobody waits for it
+            self._land(flight, answer)
         if heard:
             self._heard_at = self._clock()
-        elif answer is UNREACHABLE and self._clock() - self._heard_at > HEARD_SECONDS:
+        elif answer is UNREACHABLE and not self._is_heard:
             self._silent_until = self._clock() + TEMPORARY_SECONDS
-        return answer, heard
+
+    def _land(self, flight: _Flight, answer: Answer) -> None:
+        self._end(flight)
+        self._keep(flight.question, answer)
+        for waiter in flight.waiters:
+            if not waiter.done():  # who waited may have been cancelled
+                waiter.set_result(answer)
+
+    def _end(self, flight: _Flight) -> None:
+        del self._in_flight[flight.question]
+        flight.asked.cancel()
+        if flight.timer is not None:
+            flight.timer.cancel()
 
     def _backend_for(self, written: str) -> Backend:
         # c-ares refuses every name that is no host name; those of SPF macros may hold anything ("%{l}").
@@ -168,10 +195,10 @@ class LiveResolver:
 
     async def close(self) -> None:
         """Ends what is in flight."""
-        tasks = [*self._in_flight.values(), *([self._probe] if self._probe else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for flight in [*self._in_flight.values()]:
+            self._end(flight)
+            for waiter in flight.waiters:
+                waiter.cancel()
         for backend in self._backends.values():
             await backend.close()
         self._backends.clear()

@@ -1,7 +1,7 @@
 """What judging needs of the world: DNS answers and scanners."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
@@ -56,7 +56,7 @@ class Resolver(Protocol):
     `name` without final dot, any case; `type` is TXT, A, AAAA, MX, PTR or CNAME.
     """
 
-    async def lookup(self, name: str, type: str) -> Answer: ...  # noqa: A002
+    def lookup(self, name: str, type: str) -> Awaitable[Answer]: ...  # noqa: A002
 
     def cached(self, name: str, type: str) -> Answer | None:  # noqa: A002
         """The answer if it is known without waiting (cache, zone file, recording); None if `lookup` must be asked."""

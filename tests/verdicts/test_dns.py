@@ -99,9 +99,7 @@ async def test_equal_questions_in_flight_are_asked_once() -> None:
 async def test_a_cancelled_waiter_does_not_take_the_answer_from_the_others() -> None:
     async with Server(ZONE) as server:
         resolver = LiveResolver([server.address])
-        first = asyncio.create_task(resolver.lookup("a.example", "A"))
-        second = asyncio.create_task(resolver.lookup("a.example", "A"))
-        await asyncio.sleep(0)
+        first, second = (resolver.lookup("a.example", "A") for _ in range(2))
         first.cancel()
         assert (await second).records == ("192.0.2.1",)
         await resolver.close()
@@ -180,10 +178,22 @@ async def test_a_question_is_on_its_way_before_its_asker_waits() -> None:
         channel = resolver._backends[True]._resolver
         query = channel.query_dns
         with patch.object(channel, "query_dns", lambda *asked: sent.append(asked) or query(*asked)):
-            asker = asyncio.create_task(resolver.lookup("half.example", "A"))
-            await asyncio.sleep(0)
+            asker = resolver.lookup("half.example", "A")
             assert sent == [("half.example", "A")]
             assert (await asker).records == ("192.0.2.2",)
+        await resolver.close()
+
+
+async def test_an_answer_that_cannot_be_read_is_temporary_at_once_and_reported() -> None:
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    async with Server(ZONE) as server:
+        resolver = LiveResolver([server.address])
+        await resolver.lookup("a.example", "A")
+        with patch.object(resolver._backends[True], "read", Mock(side_effect=RuntimeError("a fault of ours"))):
+            answer = await resolver.lookup("half.example", "A")
+        assert (answer.outcome, answer.detail) == (Lookup.TEMPORARY, "unreadable answer")
+        assert [str(error) for error in reported] == ["a fault of ours"]
         await resolver.close()
 
 
