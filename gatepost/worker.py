@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from gatepost import wire
+from gatepost import huge_pages, wire
 from gatepost.channel import Channel, open_channel
 from gatepost.control import RULE_BOOKS
 from gatepost.gateway import Gateway, opened
@@ -179,6 +179,7 @@ def _settle_memory() -> None:
     """What was loaded so far lives as long as we do: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    huge_pages.gather()
     gc.set_threshold(*_COLLECT_AFTER)
 
 
