@@ -309,7 +309,8 @@ class Erased(Value, frozen=True, kw_only=True):
 
 
 class Load(Value, frozen=True, kw_only=True):
-    """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is of a unit in the writer's queue.
+    """How the spool stands, for backpressure (semantics.md §6). `oldest_wait_seconds` is how long a unit has waited
+    for the writer, company apart.
 
     `ready_jobs` are the ready jobs that have not failed yet (`last` is empty): retrying ones do not count. `cap_reached` is what
     the last sweep found: bodies that may not be deleted fill the cap, or the disk is so full that every accept is `Full`.

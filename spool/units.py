@@ -33,16 +33,19 @@ class Change(Generic[T]):
 
 
 class Unit:
-    """One all-or-nothing change. `apply` may run twice (the first time rolled back), so it touches nothing but the database."""
+    """One all-or-nothing change. `apply` may run twice (the first time rolled back), so it touches nothing but the database.
 
-    __slots__ = ("abandoned", "apply", "change", "error", "future", "is_accept", "is_bare", "octets", "since")
+    It is `due` when its patience ends: until then it waits for company, and after that for the writer.
+    """
+
+    __slots__ = ("abandoned", "apply", "change", "due", "error", "future", "is_accept", "is_bare", "octets")
 
     def __init__(
         self,
         apply: Callable[[sqlite3.Connection], Change[Any]],
         future: "asyncio.Future[Any]",
         octets: int,
-        since: float,
+        due: float,
         abandoned: Callable[[Any], None] | None,
         *,
         is_accept: bool,
@@ -51,7 +54,7 @@ class Unit:
         self.apply = apply
         self.future = future
         self.octets = octets
-        self.since = since
+        self.due = due
         self.abandoned = abandoned
         self.is_accept = is_accept
         self.is_bare = is_bare

@@ -93,7 +93,8 @@ class Writer:
             future.set_exception(Broken(str(self.failure)))
             return future
         line = self._first if first else self._alone if alone else self._then
-        line.append(Unit(apply, future, octets, self._monotonic(), abandoned, is_accept=first, is_bare=bare))
+        due = self._monotonic() + patience
+        line.append(Unit(apply, future, octets, due, abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
         self._pace.note(loop, patience)
         if self._flying is None:
@@ -112,9 +113,9 @@ class Writer:
 
     @property
     def oldest_wait_seconds(self) -> float:
-        heads = [line[0].since for line in (self._first, self._alone) if line]
+        heads = [line[0].due for line in (self._first, self._alone) if line]
         if self._flying is not None:
-            heads.append(self._flying.units[0].since)
+            heads.append(self._flying.units[0].due)
         return max(0.0, self._monotonic() - min(heads)) if heads else 0.0
 
     async def flush(self) -> None:
@@ -141,7 +142,7 @@ class Writer:
         self._pace.clear()
         if self._flying is not None or self.failure is not None:
             return
-        overdue = bool(self._alone) and self._monotonic() - self._alone[0].since > ALONE_SECONDS
+        overdue = bool(self._alone) and self._monotonic() - self._alone[0].due > ALONE_SECONDS
         units = [] if overdue else take(self._first) + take(self._then)
         if units:
             group = Group(units, staged=False)

@@ -59,13 +59,13 @@ async def made(tmp_path):
     broken, room, commits = [], [], Histogram()
     writer = Writer(
         scripted,
-        monotonic=lambda: 0.0,
+        monotonic=lambda: writer.now,
         make_room=lambda: bool(room and room.pop()),
         landed=lambda change: None,
         broke=broken.append,
         commit_seconds=commits,
     )
-    writer.commits = commits
+    writer.now, writer.commits = 0.0, commits
     writer.broken, writer.room = broken, room
     yield writer, scripted
     await writer.close()
@@ -110,6 +110,16 @@ async def test_accepts_that_follow_a_group_of_accepts_wait_for_those_that_are_ex
         await asyncio.sleep(0)
     assert await asyncio.gather(*waiting) == list("def")
     assert scripted.said.count("COMMIT") == 2
+
+
+async def test_who_waits_for_company_does_not_wait_for_the_writer(made):
+    writer, _ = made
+    waiting = writer.submit(note("a"), first=True, patience=3600)
+    writer.now = 3599.0
+    assert writer.oldest_wait_seconds == 0
+    writer.now = 3602.0
+    assert writer.oldest_wait_seconds == 2
+    await asyncio.gather(waiting, writer.submit(note("b")))
 
 
 async def test_accepts_go_before_other_units(made):
