@@ -96,6 +96,7 @@ def _verify(load: str, exim: float, rspamd: float, haraka: float | None, more: f
         Goal("cpu_ms", 1 / rspamd, ("postfix",)),
         *([Goal("cpu_ms", 1 / haraka, ("haraka",))] if haraka else []),
         Goal("msg_per_s", more, VERIFY, least=True),
+        Goal("msg_per_s", 4, ("aiosmtpd",), least=True),
     ]
     return Row(f"verify-{load}", f"verified, {load}", "run", "verify", load, (OURS, *VERIFY), tuple(goals))
 
