@@ -1,4 +1,4 @@
-"""What a worker loaded at its start, gathered on huge pages: the same memory, and fewer misses of the processor's page tables.
+"""What a worker loaded at its start, gathered on huge pages: fewer misses of the processor's page tables, for a few MiB.
 
 An interpreter walks all over its heap. On pages of 4 KiB that was measured at about a twentieth of a message's CPU, in a virtual
 machine, where a miss costs most. Linux since 6.1 gathers them when asked, whatever the system's own policy; elsewhere, and where

@@ -77,8 +77,8 @@ class Services:
     commit, with the message that it is about; `clock` gives aware UTC; `entropy` so many random bytes; `name_of` asks DNS for
     the confirmed name of an address (None: it is not asked); `lists` are DNS lists by name, each asked whether it lists an address;
     `counters` are the process's own; `monotonic` gives the seconds of a latency, and decides nothing; `gate` counts and judges
-    clients; `sampler` chooses the rows about exceeded limits; `under_way` are the sessions with an open
-    transaction.
+    clients; `sampler` chooses the rows about exceeded limits; `under_way` are the
+    sessions with an open transaction.
     """
 
     book: Callable[[], CompiledBook]

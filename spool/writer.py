@@ -93,8 +93,7 @@ class Writer:
             future.set_exception(Broken(str(self.failure)))
             return future
         line = self._first if first else self._alone if alone else self._then
-        due = self._monotonic() + patience
-        line.append(Unit(apply, future, octets, due, abandoned, is_accept=first, is_bare=bare))
+        line.append(Unit(apply, future, octets, self._monotonic() + patience, abandoned, is_accept=first, is_bare=bare))
         self.queued_octets += octets
         self._pace.note(loop, patience)
         if self._flying is None:

@@ -38,8 +38,6 @@ HEARD_SECONDS = 60.0
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+\Z")
 _HITS, _MISSES = key("dns_cache_hits_total"), key("dns_cache_misses_total")
 Question = tuple[str, str]
-
-
 _ROOT: Question = (".", "NS")
 
 
